@@ -1,0 +1,62 @@
+# Every target sets up what it needs in .venv and .runtimes; nothing is installed outside this folder.
+#   make demo    the main job end to end on two leaking services   (KEEP=1 leaves it running)
+#   make test    the tests                                         (TESTS=tests/agent for a part)
+#   make check   exactly what CI runs: format, lint, arrows, types, generated code, tests
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TESTS ?= tests
+PROTOS := $(wildcard proto/memwatch_proto/v1/*.proto)
+
+.PHONY: help demo test check lint types arrows proto proto-check fmt bench clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(VENV)/installed: pyproject.toml hook/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "cannot set up memwatch with '$(PYTHON)': Python 3.11 or newer is needed; run make PYTHON=python3.11 …" >&2; exit 1; }
+	@echo "→ setting up $(VENV) (once, about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -e '.[agent,controller,analysis,dev]' -e ./hook
+	@touch $@
+
+demo: $(VENV)/installed
+	@$(BIN)/python -m tests.demo $(if $(KEEP),--keep)
+
+test: $(VENV)/installed
+	@$(BIN)/python -m tests.support.runtimes
+	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+check: $(VENV)/installed lint arrows types proto-check test
+
+lint: $(VENV)/installed
+	@echo "→ format and lint"
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+arrows: $(VENV)/installed
+	@echo "→ arrows"
+	@PYTHONPATH=proto:heap:agent:controller:cli:hook $(BIN)/lint-imports --no-cache
+
+types: $(VENV)/installed
+	@echo "→ types"
+	@$(BIN)/mypy
+
+proto: $(VENV)/installed
+	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto \
+	  --grpc_python_out=proto --mypy_grpc_out=quiet:proto $(PROTOS)
+
+proto-check: proto
+	@echo "→ protos: buf lint, generated code is up to date"
+	@$(BIN)/buf lint
+	@git diff --exit-code --stat -- proto || { echo "cannot accept generated code: it differs from the protos; run make proto and commit" >&2; exit 1; }
+
+fmt: $(VENV)/installed
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: $(VENV)/installed
+	@$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) .runtimes .demo

@@ -1,0 +1,1 @@
+"""The agent: takes snapshots of the processes beside it and streams them out."""

@@ -1,0 +1,1 @@
+"""memwatchctl: the command line of memwatch."""

@@ -1,0 +1,1 @@
+"""The controller: sessions, registry, store, analysis and their API."""

