@@ -23,7 +23,7 @@ $(VENV)/installed: pyproject.toml hook/pyproject.toml
 	@touch $@
 
 demo: $(VENV)/installed
-	@$(BIN)/python -m tests.demo $(if $(KEEP),--keep)
+	@$(BIN)/python deploy/demo/demo.py $(if $(KEEP),--keep)
 
 test: $(VENV)/installed
 	@$(BIN)/python -m tests.support.runtimes
