@@ -1,0 +1,79 @@
+"""Why a driver could not take a snapshot.
+
+    DriverError
+    ├── NoWayInError             the target offers no way, or not this one
+    ├── TargetEndedError          the process ended, or is not the one that was meant
+    ├── DebuggerAttachedError     somebody debugs the target
+    ├── InspectorNotTargetError   another process answers where the target should
+    ├── InspectorExposedError     the target's inspector listens on a public address
+    ├── HookBusyError             the hook is taking another snapshot
+    └── CaptureFailedError        it began, and went wrong half-way
+
+Each carries its facts as attributes and the `Reason` that its caller sends on.
+"""
+
+from typing import ClassVar
+
+from memwatch_proto.status import Reason
+
+#: What a target says of itself is cut here before it stands in a message.
+MAX_DETAIL_CHARS = 300
+
+
+class DriverError(Exception):
+    """A snapshot that could not be taken, and what to do about it."""
+
+    reason: ClassVar[Reason] = Reason.CAPTURE_FAILED
+    doing: ClassVar[str] = "capture"
+
+    def __init__(self, pid: int, cause: str, next_step: str = "") -> None:
+        super().__init__(pid, cause, next_step)
+        self.pid = pid
+        self.cause = cause[:MAX_DETAIL_CHARS]
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        sentence = f"cannot {self.doing} process {self.pid}: {self.cause}"
+        return f"{sentence}; {self.next_step}" if self.next_step else sentence
+
+
+class NoWayInError(DriverError):
+    """The target does not offer this way in."""
+
+    reason = Reason.NO_WAY_IN
+
+
+class TargetEndedError(DriverError):
+    """The process has ended, or its pid now belongs to another one."""
+
+    reason = Reason.TARGET_ENDED
+
+
+class DebuggerAttachedError(DriverError):
+    """Another client is connected to the target's inspector."""
+
+    reason = Reason.DEBUGGER_ATTACHED
+
+
+class InspectorNotTargetError(DriverError):
+    """The inspector's address belongs to another process than the target."""
+
+    reason = Reason.INSPECTOR_NOT_TARGET
+
+
+class InspectorExposedError(DriverError):
+    """The inspector that the target opens is reachable from other machines."""
+
+    reason = Reason.INSPECTOR_EXPOSED
+
+
+class HookBusyError(DriverError):
+    """The hook is taking a snapshot for somebody else."""
+
+    reason = Reason.CAPTURE_IN_PROGRESS
+
+
+class CaptureFailedError(DriverError):
+    """The snapshot began and did not come to its end."""
+
+    reason = Reason.CAPTURE_FAILED
