@@ -61,7 +61,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self):  # noqa: N802 - named by http.server
+    def do_GET(self):
         """Answers one request."""
         url = urllib.parse.urlsplit(self.path)
         asked = urllib.parse.parse_qs(url.query).get("n", ["1000"])[0]
