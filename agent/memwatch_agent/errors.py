@@ -12,8 +12,7 @@ AgentError
 │   ├── PauseBudgetError     it would pause the process longer than allowed
 │   ├── CaptureInProgressError  another capture of the same pod runs
 │   ├── CaptureTimeoutError     it took longer than the caller allows
-│   ├── CaptureCancelledError   nobody waits for it any more, or the agent stops
-│   └── CaptureFailedError      a driver failed; carries the driver's reason
+│   └── CaptureCancelledError   nobody waits for it any more, or the agent stops
 └── SpoolError
     ├── SpoolFullError           quota or disk used up
     ├── SnapshotNotFoundError    no such snapshot
@@ -36,11 +35,13 @@ class AgentError(Exception):
     code: grpc.StatusCode = _Code.INTERNAL
     reason: str = Reason.INTERNAL
     retry_after_seconds: float | None = None
+    #: The attributes that a caller's program is told.
+    told: tuple[str, ...] = ()
 
     @property
     def facts(self) -> Mapping[str, str]:
         """What the message says, for programs."""
-        return {}
+        return {name: str(getattr(self, name)) for name in self.told}
 
 
 class SettingsError(AgentError):
@@ -70,6 +71,7 @@ class BadRequestError(AgentError):
 
     code = _Code.INVALID_ARGUMENT
     reason = Reason.INVALID_ARGUMENT
+    told = ("field",)
 
     def __init__(self, field: str, cause: str) -> None:
         super().__init__(field, cause)
@@ -77,10 +79,6 @@ class BadRequestError(AgentError):
 
     def __str__(self) -> str:
         return f"cannot use {self.field}: {self.cause}"
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"field": self.field}
 
 
 class CaptureError(AgentError):
@@ -92,6 +90,7 @@ class TargetNotFoundError(CaptureError):
 
     code = _Code.NOT_FOUND
     reason = Reason.TARGET_NOT_FOUND
+    told = ("target_id",)
 
     def __init__(self, target_id: str) -> None:
         super().__init__(target_id)
@@ -103,16 +102,13 @@ class TargetNotFoundError(CaptureError):
             "list the targets again"
         )
 
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"target_id": self.target_id}
-
 
 class TargetEndedError(CaptureError):
     """The process ended while it was captured."""
 
     code = _Code.ABORTED
     reason = Reason.TARGET_ENDED
+    told = ("pid",)
 
     def __init__(self, pid: int, cause: str = "") -> None:
         super().__init__(pid, cause)
@@ -125,16 +121,13 @@ class TargetEndedError(CaptureError):
             "nothing was kept, capture its successor"
         )
 
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"pid": str(self.pid)}
-
 
 class NoWayInError(CaptureError):
     """The process offers no way to take a snapshot."""
 
     code = _Code.FAILED_PRECONDITION
     reason = Reason.NO_WAY_IN
+    told = ("pid",)
 
     def __init__(self, pid: int, cause: str) -> None:
         super().__init__(pid, cause)
@@ -143,34 +136,28 @@ class NoWayInError(CaptureError):
     def __str__(self) -> str:
         return f"cannot capture process {self.pid}: {self.cause}"
 
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"pid": str(self.pid)}
-
 
 class HeadroomError(CaptureError):
     """A snapshot would take more memory than there is."""
 
     code = _Code.FAILED_PRECONDITION
     reason = Reason.HEADROOM
+    told = (
+        "pid",
+        "needed_bytes",
+        "available_bytes",
+    )
 
-    def __init__(self, pid: int, needed: int, available: int, limit: str) -> None:
-        super().__init__(pid, needed, available, limit)
-        self.pid, self.needed, self.available, self.limit = pid, needed, available, limit
+    def __init__(self, pid: int, needed_bytes: int, available_bytes: int, limit: str) -> None:
+        super().__init__(pid, needed_bytes, available_bytes, limit)
+        self.pid, self.limit = pid, limit
+        self.needed_bytes, self.available_bytes = needed_bytes, available_bytes
 
     def __str__(self) -> str:
         return (
-            f"cannot capture process {self.pid}: it needs about {self.needed} bytes of extra "
-            f"memory and {self.limit} leaves {self.available}; raise the limit, or force it"
+            f"cannot capture process {self.pid}: it needs about {self.needed_bytes} bytes of extra "
+            f"memory and {self.limit} leaves {self.available_bytes}; raise the limit, or force it"
         )
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {
-            "pid": str(self.pid),
-            "needed_bytes": str(self.needed),
-            "available_bytes": str(self.available),
-        }
 
 
 class PauseBudgetError(CaptureError):
@@ -178,24 +165,22 @@ class PauseBudgetError(CaptureError):
 
     code = _Code.FAILED_PRECONDITION
     reason = Reason.PAUSE_BUDGET
+    told = (
+        "pid",
+        "predicted_millis",
+        "allowed_millis",
+    )
 
     def __init__(self, pid: int, predicted_millis: int, allowed_millis: int) -> None:
         super().__init__(pid, predicted_millis, allowed_millis)
-        self.pid, self.predicted, self.allowed = pid, predicted_millis, allowed_millis
+        self.pid = pid
+        self.predicted_millis, self.allowed_millis = predicted_millis, allowed_millis
 
     def __str__(self) -> str:
         return (
-            f"cannot capture process {self.pid}: it would pause for about {self.predicted} ms and "
-            f"{self.allowed} ms are allowed; allow a longer pause, or force it"
+            f"cannot capture process {self.pid}: it would pause for about {self.predicted_millis} ms "
+            f"and {self.allowed_millis} ms are allowed; allow a longer pause, or force it"
         )
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {
-            "pid": str(self.pid),
-            "predicted_millis": str(self.predicted),
-            "allowed_millis": str(self.allowed),
-        }
 
 
 class CaptureInProgressError(CaptureError):
@@ -203,21 +188,21 @@ class CaptureInProgressError(CaptureError):
 
     code = _Code.RESOURCE_EXHAUSTED
     reason = Reason.CAPTURE_IN_PROGRESS
+    told = (
+        "pid",
+        "running_request_id",
+    )
 
-    def __init__(self, pid: int, request_id: str, retry_after_seconds: float) -> None:
-        super().__init__(pid, request_id, retry_after_seconds)
-        self.pid, self.request_id = pid, request_id
+    def __init__(self, pid: int, running_request_id: str, retry_after_seconds: float) -> None:
+        super().__init__(pid, running_request_id, retry_after_seconds)
+        self.pid, self.running_request_id = pid, running_request_id
         self.retry_after_seconds = retry_after_seconds
 
     def __str__(self) -> str:
         return (
-            f"cannot capture process {self.pid}: capture '{self.request_id}' of the same pod is "
-            f"running; try again in {self.retry_after_seconds:.0f} s"
+            f"cannot capture process {self.pid}: capture '{self.running_request_id}' of the same pod "
+            f"is running; try again in {self.retry_after_seconds:.0f} s"
         )
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"pid": str(self.pid), "running_request_id": self.request_id}
 
 
 class CaptureTimeoutError(CaptureError):
@@ -225,20 +210,20 @@ class CaptureTimeoutError(CaptureError):
 
     code = _Code.DEADLINE_EXCEEDED
     reason = Reason.DEADLINE_EXCEEDED
+    told = (
+        "pid",
+        "timeout_seconds",
+    )
 
-    def __init__(self, pid: int, seconds: float) -> None:
-        super().__init__(pid, seconds)
-        self.pid, self.seconds = pid, seconds
+    def __init__(self, pid: int, timeout_seconds: float) -> None:
+        super().__init__(pid, timeout_seconds)
+        self.pid, self.timeout_seconds = pid, timeout_seconds
 
     def __str__(self) -> str:
         return (
-            f"cannot capture process {self.pid}: not done within {self.seconds:g} s; "
+            f"cannot capture process {self.pid}: not done within {self.timeout_seconds:g} s; "
             "nothing was kept, allow more time"
         )
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"pid": str(self.pid), "timeout_seconds": f"{self.seconds:g}"}
 
 
 class CaptureCancelledError(CaptureError):
@@ -246,6 +231,7 @@ class CaptureCancelledError(CaptureError):
 
     code = _Code.CANCELLED
     reason = Reason.CANCELLED
+    told = ("pid",)
 
     def __init__(self, pid: int, cause: str) -> None:
         super().__init__(pid, cause)
@@ -253,10 +239,6 @@ class CaptureCancelledError(CaptureError):
 
     def __str__(self) -> str:
         return f"cannot finish the capture of process {self.pid}: {self.cause}; nothing was kept"
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"pid": str(self.pid)}
 
 
 class SpoolError(AgentError):
@@ -268,20 +250,20 @@ class SpoolFullError(SpoolError):
 
     code = _Code.FAILED_PRECONDITION
     reason = Reason.SPOOL_FULL
+    told = (
+        "used_bytes",
+        "limit_bytes",
+    )
 
-    def __init__(self, used: int, limit: int, cause: str) -> None:
-        super().__init__(used, limit, cause)
-        self.used, self.limit, self.cause = used, limit, cause
+    def __init__(self, used_bytes: int, limit_bytes: int, cause: str) -> None:
+        super().__init__(used_bytes, limit_bytes, cause)
+        self.used_bytes, self.limit_bytes, self.cause = used_bytes, limit_bytes, cause
 
     def __str__(self) -> str:
         return (
-            f"cannot keep the snapshot in the spool: {self.cause} ({self.used} of {self.limit} "
-            "bytes used); discard snapshots that are stored, or raise --spool-quota"
+            f"cannot keep the snapshot in the spool: {self.cause} ({self.used_bytes} of "
+            f"{self.limit_bytes} bytes used); discard stored snapshots, or raise --spool-quota"
         )
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"used_bytes": str(self.used), "limit_bytes": str(self.limit)}
 
 
 class SnapshotNotFoundError(SpoolError):
@@ -289,6 +271,7 @@ class SnapshotNotFoundError(SpoolError):
 
     code = _Code.NOT_FOUND
     reason = Reason.NOT_FOUND
+    told = ("snapshot_id",)
 
     def __init__(self, snapshot_id: str, cause: str = "it is not in the spool") -> None:
         super().__init__(snapshot_id, cause)
@@ -297,30 +280,28 @@ class SnapshotNotFoundError(SpoolError):
     def __str__(self) -> str:
         return f"cannot read snapshot '{self.snapshot_id}': {self.cause}; capture again"
 
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"snapshot_id": self.snapshot_id}
-
 
 class OffsetOutOfRangeError(SpoolError):
     """A stream was to start beyond the snapshot's end."""
 
     code = _Code.OUT_OF_RANGE
     reason = Reason.OFFSET_OUT_OF_RANGE
+    told = (
+        "snapshot_id",
+        "offset_bytes",
+        "size_bytes",
+    )
 
-    def __init__(self, snapshot_id: str, offset: int, size: int) -> None:
-        super().__init__(snapshot_id, offset, size)
-        self.snapshot_id, self.offset, self.size = snapshot_id, offset, size
+    def __init__(self, snapshot_id: str, offset_bytes: int, size_bytes: int) -> None:
+        super().__init__(snapshot_id, offset_bytes, size_bytes)
+        self.snapshot_id = snapshot_id
+        self.offset_bytes, self.size_bytes = offset_bytes, size_bytes
 
     def __str__(self) -> str:
         return (
-            f"cannot stream snapshot '{self.snapshot_id}' from offset {self.offset}: "
-            f"it has {self.size} bytes; start at 0"
+            f"cannot stream snapshot '{self.snapshot_id}' from offset {self.offset_bytes}: "
+            f"it has {self.size_bytes} bytes; start at 0"
         )
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"offset_bytes": str(self.offset), "size_bytes": str(self.size)}
 
 
 def failure(error: AgentError) -> Failure:
