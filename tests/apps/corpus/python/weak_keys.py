@@ -1,0 +1,27 @@
+"""A WeakKeyDictionary whose values hold their own keys: nothing ever goes."""
+# truth: {"verdict": "leaking", "holder": "profiles", "kind": "dict", "class": "Profile", "per_unit": 1, "at": "class Profile"}
+
+import weakref
+
+from harness import serve
+
+
+class User:
+    def __init__(self, number):
+        self.name = f"user {number}"
+
+
+class Profile:
+    def __init__(self, user):
+        self.user = user
+
+
+profiles = weakref.WeakKeyDictionary()
+
+
+def handle(number):
+    user = User(number)
+    profiles[user] = Profile(user)
+
+
+serve(handle)
