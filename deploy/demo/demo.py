@@ -26,7 +26,7 @@ OLDEST_NODE = 18
 #: Time between the two snapshots of a session; short, because it is a demonstration.
 TIMEFRAME = "8s"
 
-#: Requests a second and service while the demo runs, of which each leaks.
+#: Requests a second and service while the demo runs, of which each leaks 20 objects.
 REQUESTS_PER_SECOND = 20
 
 START_SECONDS = 60
@@ -160,7 +160,7 @@ class Demo:
 
         def drive(port: int) -> None:
             while not self.quiet.wait(1 / REQUESTS_PER_SECOND):
-                answers(f"http://127.0.0.1:{port}/leak")
+                answers(f"http://127.0.0.1:{port}/leak?n=20")
 
         for name, port in self.services.items():
             threading.Thread(target=drive, args=(port,), name=name, daemon=True).start()

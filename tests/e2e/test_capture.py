@@ -1,0 +1,128 @@
+"""Sessions on real services, through every part: what grew is counted exactly."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import get, memlab_counts
+from tests.support import runtimes
+from tests.support.processes import free_port, running, wait_until
+from tests.support.stack import APPS, HOOK_PATH, Stack, node_service, python_service
+
+pytestmark = pytest.mark.e2e
+
+#: Objects planted before the first snapshot, and added while the session waits.
+PLANTED, ADDED = 1_500, 700
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        get(port, "/stats")
+        return True
+    return False
+
+
+def capture_twice(stack: Stack, service: str, port: int) -> tuple[Any, Any]:
+    """A session over a service that leaks ADDED objects meanwhile; the session and its report."""
+    get(port, f"/leak?n={PLANTED}")
+    stack.wait_for_target(service)
+    session_id = stack.ctl("capture", service, "--timeframe", "3s", "--detach").stdout.strip()
+    stack.wait_for_state(session_id, "WAITING")
+    get(port, f"/leak?n={ADDED}")
+    session = stack.wait_for_state(session_id, "SUCCEEDED", "FAILED")
+    assert session["state"] == "SESSION_STATE_SUCCEEDED", session.get("error")
+    return session, stack.json("reports", "get", session_id)
+
+
+def check_report(report: Any, class_name: str) -> None:
+    row = next(row for row in report["classes"] if row["class_name"] == class_name)
+
+    assert int(row["count_before"]) == PLANTED
+    assert int(row["count_after"]) == PLANTED + ADDED
+    assert int(row["new_count"]) == ADDED
+    assert int(row.get("gone_count", 0)) == 0
+
+
+def check_files(stack: Stack, session: Any, class_name: str) -> None:
+    """Both snapshots, downloaded, open in memlab with the planted objects."""
+    snapshots = session["targets"][0]["snapshots"]
+    assert [s["phase"] for s in snapshots] == ["before", "after"]
+    for snapshot, expected in zip(snapshots, (PLANTED, PLANTED + ADDED), strict=True):
+        file = stack.folder / snapshot["file_name"]
+        stack.ctl("snapshots", "download", snapshot["id"], "--output", str(file))
+
+        assert memlab_counts(file, class_name) == {class_name: expected}
+
+
+@pytest.mark.parametrize("way", ["attach", "hook"])
+@pytest.mark.parametrize("major", runtimes.NODE_MAJORS)
+def test_node(stack: Stack, major: int, way: str) -> None:
+    """A Node.js service is captured both ways, on each major, and every planted object is counted."""
+    node = runtimes.node(major)
+    if node is None:
+        pytest.skip(f"Node {major} is not installed (npm was not there when `make test` looked)")
+    port, hooks = free_port(), stack.hooks if way == "hook" else None
+    with node_service(node, port, service="web", hooks=hooks) as process:
+        wait_until(lambda: answers(port))
+        session, report = capture_twice(stack, "web", port)
+
+        assert {s["way"] for s in session["targets"][0]["snapshots"]} == {
+            f"CAPTURE_WAY_{way.upper()}"
+        }
+        check_report(report, "LeakedReport")
+        check_files(stack, session, "LeakedReport")
+        assert process.poll() is None
+        assert not inspector_listens(process.pid)
+    assert stack.leftovers() == stack_blobs(stack)
+
+
+def inspector_listens(pid: int) -> bool:
+    """Whether a process still listens on Node's inspector port."""
+    tcp = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    listening = {line.split()[9] for line in tcp if line.split()[3] == "0A" and ":240D" in line}
+    inodes = set()
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            inodes.add(os.readlink(fd).removeprefix("socket:[").rstrip("]"))
+    return bool(listening & inodes)
+
+
+def stack_blobs(stack: Stack) -> list[Path]:
+    """The stored blobs: the only compressed files that may be left."""
+    return [p for p in stack.leftovers() if p.is_relative_to(stack.data) and ".part" not in p.name]
+
+
+@contextlib.contextmanager
+def python_app(kind: str, python: Path, stack: Stack, port: int) -> Iterator[None]:
+    """One of the ways Python services are run, with the hook."""
+    if kind == "plain":
+        with python_service(python, port, service="shop", hooks=stack.hooks):
+            yield
+        return
+    env = {
+        "MEMWATCH_SERVICE_NAME": "shop",
+        "MEMWATCH_HOOK_DIR": str(stack.hooks),
+        "PYTHONPATH": f"{HOOK_PATH}:{APPS}",
+    }
+    with running([python, APPS / "leaky_asyncio.py", str(port)], env=env):
+        yield
+
+
+@pytest.mark.parametrize("kind", ["plain", "asyncio"])
+@pytest.mark.parametrize("minor", runtimes.PYTHON_MINORS)
+def test_python(stack: Stack, minor: str, kind: str) -> None:
+    """A Python service with the hook is captured on each CPython, and every planted object is counted."""
+    python = runtimes.python(minor)
+    if python is None:
+        pytest.skip(f"CPython {minor} is not on this machine")
+    port = free_port()
+    with python_app(kind, python, stack, port):
+        wait_until(lambda: answers(port))
+        session, report = capture_twice(stack, "shop", port)
+
+        check_report(report, "__main__.LeakedReport")
+        check_files(stack, session, "__main__.LeakedReport")
