@@ -61,7 +61,7 @@ def check_files(stack: Stack, session: Any, class_name: str) -> None:
 @pytest.mark.parametrize("way", ["attach", "hook"])
 @pytest.mark.parametrize("major", runtimes.NODE_MAJORS)
 def test_node(stack: Stack, major: int, way: str) -> None:
-    """A Node.js service is captured both ways, on each major, and every planted object is counted."""
+    """A Node.js service is captured both ways on each major, every planted object counted."""
     node = runtimes.node(major)
     if node is None:
         pytest.skip(f"Node {major} is not installed (npm was not there when `make test` looked)")
@@ -115,7 +115,7 @@ def python_app(kind: str, python: Path, stack: Stack, port: int) -> Iterator[Non
 @pytest.mark.parametrize("kind", ["plain", "asyncio"])
 @pytest.mark.parametrize("minor", runtimes.PYTHON_MINORS)
 def test_python(stack: Stack, minor: str, kind: str) -> None:
-    """A Python service with the hook is captured on each CPython, and every planted object is counted."""
+    """A Python service with the hook is captured on each CPython, every object counted."""
     python = runtimes.python(minor)
     if python is None:
         pytest.skip(f"CPython {minor} is not on this machine")

@@ -1,4 +1,4 @@
-"""A real controller and real agents on Unix sockets in a test's folder, and memwatchctl to drive them."""
+"""A real controller and a real agent in a test's folder, and memwatchctl to drive them."""
 
 import contextlib
 import json
@@ -54,7 +54,7 @@ class Program:
         return self.process.pid
 
     def kill(self) -> None:
-        """kill -9, and reaps it."""
+        """Sends SIGKILL, and reaps it."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
