@@ -24,6 +24,7 @@ AgentError
 from collections.abc import Mapping
 
 import grpc
+
 from memwatch_proto.status import Failure, Reason
 
 _Code = grpc.StatusCode
