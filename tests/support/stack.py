@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from memwatch_proto.auth import bearer
 from tests.support.processes import running, stop, wait_until
@@ -68,7 +69,14 @@ class Program:
 class Stack:
     """A controller and one agent; `ctl` runs memwatchctl against them."""
 
-    def __init__(self, folder: Path, *agent_arguments: str, advertise: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        agent_arguments: Sequence[str] = (),
+        controller_arguments: Sequence[str] = (),
+        advertise: str = "",
+    ) -> None:
         self.folder = folder
         self.data = folder / "c"
         self.state = folder / "a"
@@ -77,7 +85,9 @@ class Stack:
         self.address = f"unix:{folder}/c.sock"
         self.agent_address = f"unix:{folder}/a.sock"
         self.token_file = self.data / "token"
-        self.controller = Program(self._controller_command(), folder / "controller.log")
+        self.controller = Program(
+            [*self._controller_command(), *controller_arguments], folder / "controller.log"
+        )
         self.agent = Program(
             self._agent_command(advertise or self.agent_address, agent_arguments),
             folder / "agent.log",
@@ -114,8 +124,6 @@ class Stack:
         self.controller.stop()
 
     def _wait_serving(self, address: str, program: Program) -> None:
-        from grpc_health.v1 import health_pb2, health_pb2_grpc
-
         def serving() -> bool:
             assert program.process is not None
             if program.process.poll() is not None:
