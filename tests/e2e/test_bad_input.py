@@ -194,7 +194,7 @@ def files_in(folder: Path) -> list[Path]:
 
 @pytest.mark.root
 def test_full_spool(folder: Path, small_disk: Path) -> None:
-    """A spool that runs full fails the capture by name, keeps nothing partial, and the app lives."""
+    """A spool that runs full fails the capture by name, keeps nothing, and the app lives."""
     stack = Stack(folder)
     stack.state.symlink_to(small_disk)
     try:

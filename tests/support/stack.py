@@ -129,7 +129,7 @@ class Stack:
             if program.process.poll() is not None:
                 raise AssertionError(f"ended at start:\n{program.log.read_text()[-3000:]}")
             with contextlib.suppress(grpc.RpcError), grpc.insecure_channel(address) as channel:
-                answer = health_pb2_grpc.HealthStub(channel).Check(
+                answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
                     health_pb2.HealthCheckRequest(), timeout=2
                 )
                 return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
