@@ -1,0 +1,1 @@
+"""The controller's faces: gRPC (one file per noun) and JSON over HTTP."""

@@ -1,0 +1,1 @@
+"""Sessions: timed snapshots of one target or a fleet, as durable workflows."""

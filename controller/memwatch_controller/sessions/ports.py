@@ -1,0 +1,48 @@
+"""What sessions need of the rest of the controller, as protocols; `app.py` wires them."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from memwatch_controller import model
+
+#: Told the newest progress of a capture; must return at once.
+OnProgress = Callable[[model.CaptureProgress], None]
+
+
+class Captures(Protocol):
+    """Takes snapshots on agents into the store (`snapshots.py`)."""
+
+    async def capture(
+        self, agent_address: str, order: model.CaptureOrder, on_progress: OnProgress
+    ) -> model.Snapshot:
+        """Has an agent take a snapshot; pulls, checks and stores it; then has it discarded.
+
+        Idempotent by `order.request_id`: what is stored is returned as it is. Goes on where
+        a cut connection left it. Cancelling the coroutine cancels the agent's Capture.
+
+        Raises:
+            ControllerError: with `transient` set where trying again soon makes sense.
+        """
+
+    async def discard_spooled(self, agent_address: str, session_id: str) -> None:
+        """Has an agent discard what it still holds for a session that nobody waits for.
+
+        Raises:
+            ControllerError: the agent could not be asked.
+        """
+
+    async def delete(self, snapshot_id: str) -> None:
+        """Deletes a snapshot's blob and metadata; a snapshot that is not there is no error."""
+
+
+class Analysis(Protocol):
+    """Compares snapshots (`analysis.py`)."""
+
+    async def compare(self, session_id: str, target_id: str, snapshot_ids: Sequence[str]) -> str:
+        """Compares a target's snapshots, oldest first; the id of the stored report.
+
+        Idempotent by session and target.
+
+        Raises:
+            ControllerError: with `transient` set where trying again soon makes sense.
+        """

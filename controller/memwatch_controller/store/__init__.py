@@ -1,0 +1,1 @@
+"""What the controller keeps: metadata in SQL, snapshots as blobs."""

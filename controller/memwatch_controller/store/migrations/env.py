@@ -1,0 +1,12 @@
+"""Alembic's entry: runs the migrations on the connection that the controller hands over."""
+
+from alembic import context
+from memwatch_controller.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()
