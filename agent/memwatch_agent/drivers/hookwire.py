@@ -1,0 +1,246 @@
+"""The agent's half of the hook wire without I/O: docs/formats/hook-wire.md.
+
+Bytes in, events out; the hook lives in a stranger's process, so every length and every field
+is checked. The other half is `memwatch_hook.wire` and `hook/node/memwatch-hook.cjs`; golden
+bytes in tests/vectors/hook_wire.json pin all three.
+"""
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+PROTOCOL = 1
+MAX_PAYLOAD_BYTES = 1024 * 1024
+MAX_JSON_BYTES = 64 * 1024
+
+#: How much of what the peer says stands in an error.
+MAX_TEXT_CHARS = 300
+
+_HEADER = struct.Struct(">IB")
+
+
+class FrameType(IntEnum):
+    """The frames of version 1."""
+
+    HELLO = 1
+    REQUEST = 2
+    PROGRESS = 3
+    DATA = 4
+    RESULT = 5
+    ERROR = 6
+    CANCEL = 7
+
+
+class WireError(Exception):
+    """The peer said something that is not this protocol."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """Who answers, said once."""
+
+    protocol: int
+    hook_version: str
+    runtime: str
+    runtime_version: str
+    pid: int
+    start_ticks: int
+    service: str
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the running request is."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Data:
+    """The next bytes of the artifact."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Result:
+    """The request is done."""
+
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The request has failed."""
+
+    reason: str
+    message: str
+
+
+Event = Hello | Progress | Data | Result | Failed
+
+
+def frame(type_: FrameType, payload: bytes = b"") -> bytes:
+    """One frame's bytes."""
+    return _HEADER.pack(len(payload), type_) + payload
+
+
+def json_frame(type_: FrameType, fields: Mapping[str, Any]) -> bytes:
+    """One frame with a JSON payload, compact, as the golden bytes have it."""
+    return frame(type_, json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames; holds at most one frame."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """The type and payload of every frame that is complete with `data`.
+
+        Raises:
+            WireError: a frame is longer than the protocol allows.
+        """
+        self._buffer += data
+        start = 0
+        try:
+            while len(self._buffer) - start >= _HEADER.size:
+                length, type_ = _HEADER.unpack_from(self._buffer, start)
+                _check_length(type_, length)
+                end = start + _HEADER.size + length
+                if len(self._buffer) < end:
+                    return
+                payload = bytes(memoryview(self._buffer)[start + _HEADER.size : end])
+                start = end
+                yield type_, payload
+        finally:
+            del self._buffer[:start]
+
+    @property
+    def pending(self) -> bool:
+        """Whether part of a frame has come: a stream that ends now was cut."""
+        return bool(self._buffer)
+
+
+class Connection:
+    """The agent's side of one connection: requests out, events in, one request at a time."""
+
+    def __init__(self) -> None:
+        self._frames = FrameReader()
+        self._greeted = False
+        self._last_id = 0
+        self._running = False
+
+    def request(self, command: str, options: Mapping[str, Any] | None = None) -> bytes:
+        """The bytes of a new request; the one before must be done.
+
+        Raises:
+            RuntimeError: it is not: a mistake of the caller.
+        """
+        if self._running or not self._greeted:
+            raise RuntimeError(f"cannot request '{command}': the connection is not idle")
+        self._last_id += 1
+        self._running = True
+        fields = {"id": self._last_id, "command": command, "options": dict(options or {})}
+        return json_frame(FrameType.REQUEST, fields)
+
+    def cancel(self) -> bytes:
+        """The bytes that give up the running request."""
+        return frame(FrameType.CANCEL)
+
+    def receive(self, data: bytes) -> Iterator[Event]:
+        """What the hook says with these bytes.
+
+        Raises:
+            WireError: it is not this protocol.
+        """
+        for type_, payload in self._frames.feed(data):
+            event = self._understand(type_, payload)
+            if event is not None:
+                yield event
+
+    def _understand(self, type_: int, payload: bytes) -> Event | None:
+        if not self._greeted:
+            if type_ != FrameType.HELLO:
+                raise WireError(f"frame of type {type_} before HELLO")
+            self._greeted = True
+            return _hello(_fields(payload))
+        if type_ == FrameType.DATA:
+            if not self._running:
+                raise WireError("DATA without a request")
+            return Data(payload)
+        if type_ in (FrameType.PROGRESS, FrameType.RESULT, FrameType.ERROR):
+            return self._answer(type_, _fields(payload))
+        return None  # a newer hook's frame, or one that is not for us
+
+    def _answer(self, type_: int, fields: Mapping[str, Any]) -> Event | None:
+        id_ = _whole(fields, "id")
+        if id_ > self._last_id:
+            raise WireError(f"answer to request {id_}, which was never sent")
+        if id_ < self._last_id or not self._running:
+            return None  # the last word on a request that was given up
+        if type_ == FrameType.PROGRESS:
+            return Progress(_text(fields, "stage"), _whole(fields, "done"), _whole(fields, "total"))
+        self._running = False
+        if type_ == FrameType.ERROR:
+            return Failed(_text(fields, "reason"), _text(fields, "message"))
+        result = fields.get("result")
+        if not isinstance(result, dict):
+            raise WireError("RESULT without a result")
+        return Result(result)
+
+
+def _check_length(type_: int, length: int) -> None:
+    limit = MAX_PAYLOAD_BYTES if type_ not in _JSON_FRAMES else MAX_JSON_BYTES
+    if length > limit:
+        raise WireError(f"frame of type {type_} and {length} bytes, expected at most {limit}")
+
+
+_JSON_FRAMES = frozenset(FrameType) - {FrameType.DATA, FrameType.CANCEL}
+
+
+def _hello(fields: Mapping[str, Any]) -> Hello:
+    commands = fields.get("commands", [])
+    if not isinstance(commands, list):
+        raise WireError("HELLO: 'commands' is not a list")
+    return Hello(
+        protocol=_whole(fields, "protocol"),
+        hook_version=_text(fields, "hook_version"),
+        runtime=_text(fields, "runtime"),
+        runtime_version=_text(fields, "runtime_version"),
+        pid=_whole(fields, "pid"),
+        start_ticks=_whole(fields, "start_ticks"),
+        service=_text(fields, "service"),
+        commands=tuple(str(command)[:MAX_TEXT_CHARS] for command in commands[:100]),
+    )
+
+
+def _fields(payload: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"payload is not JSON: {str(error)[:MAX_TEXT_CHARS]}") from error
+    if not isinstance(fields, dict):
+        raise WireError("payload is not a JSON object")
+    return fields
+
+
+def _whole(fields: Mapping[str, Any], name: str) -> int:
+    value = fields.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise WireError(f"'{name}' is not a whole number")
+    return value
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise WireError(f"'{name}' is not a string")
+    return value[:MAX_TEXT_CHARS]
