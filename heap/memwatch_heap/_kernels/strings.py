@@ -1,0 +1,61 @@
+"""Searches in a table of strings."""
+
+import numpy as np
+from numba import njit
+
+from memwatch_heap._jit import kernel
+
+
+@njit
+def _opening(data, start):
+    """The place behind the opening quote of the string whose separator stands at start."""
+    while data[start] != 34:
+        start += 1
+    return start + 1
+
+
+_FIND = "void(uint8[::1], {}[::1], uint8[::1], int64[::1], int64[::1])"
+
+
+@kernel(_FIND.format("uint32"), _FIND.format("uint64"))
+def find_strings(data, closing, needles, ends, found):
+    """found[k] = first string equal to needles[ends[k - 1]:ends[k]], else left alone."""
+    shortest, longest, low = np.int64(1 << 62), np.int64(0), np.int64(0)
+    for k in range(ends.size):
+        length = ends[k] - (ends[k - 1] if k else 0)
+        shortest, longest = min(shortest, length), max(longest, length)
+    for i in range(closing.size):
+        end = np.int64(closing[i])
+        if end - low < shortest:
+            low = end + 1
+            continue
+        start = _opening(data, low)
+        low = end + 1
+        length = end - start
+        if length < shortest or length > longest:
+            continue
+        for k in range(ends.size):
+            first = ends[k - 1] if k else 0
+            if found[k] >= 0 or ends[k] - first != length:
+                continue
+            same = True
+            for j in range(length):
+                if data[start + j] != needles[first + j]:
+                    same = False
+                    break
+            if same:
+                found[k] = i
+
+
+_FLAG = "void(uint8[::1], {}[::1], uint8, uint8[::1])"
+
+
+@kernel(_FLAG.format("uint32"), _FLAG.format("uint64"))
+def strings_starting(data, closing, first, flags):
+    """flags[i] = 1 where string i starts with the byte `first`."""
+    low = np.int64(0)
+    for i in range(closing.size):
+        start = _opening(data, low)
+        low = np.int64(closing[i]) + 1
+        if data[start] == first:
+            flags[i] = 1

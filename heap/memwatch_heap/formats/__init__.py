@@ -1,0 +1,37 @@
+"""Reads snapshots: plain, gzip or zstd, from a path or a stream."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+from memwatch_heap.errors import SnapshotError
+from memwatch_heap.formats.cursor import Cursor, Progress
+from memwatch_heap.formats.source import Source
+from memwatch_heap.formats.v8 import read_v8
+from memwatch_heap.graph import HeapGraph
+
+__all__ = ["Progress", "read"]
+
+
+def read(
+    snapshot: Path | str | BinaryIO, *, name: str | None = None, progress: Progress | None = None
+) -> HeapGraph:
+    """The checked graph of a snapshot; what it is packed with is seen from its first bytes.
+
+    Args:
+        snapshot: a file, or a binary stream that is read to the end of the snapshot.
+        name: what errors call it; the file's name if not given.
+        progress: called after each block with the bytes read from disk and the file's size.
+
+    Raises:
+        SnapshotError: it cannot be read, is cut short, or contradicts itself.
+    """
+    if isinstance(snapshot, str | Path):
+        source = Source.open(Path(snapshot))
+        source.name = name or source.name
+    else:
+        source = Source(snapshot, name or str(getattr(snapshot, "name", "stream")))
+    with source:
+        try:
+            return read_v8(Cursor(source, progress))
+        except MemoryError as problem:
+            raise SnapshotError(source.name, "not enough memory for it") from problem
