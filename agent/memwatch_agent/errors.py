@@ -6,8 +6,6 @@ AgentError
 ├── BadRequestError      a field of a call that is no use
 ├── CaptureError         a capture that did not come to its end
 │   ├── TargetNotFoundError  no such process now
-│   ├── TargetEndedError     the process ended half-way
-│   ├── NoWayInError         the process offers no way to take a snapshot
 │   ├── HeadroomError        it would cost more memory than there is
 │   ├── PauseBudgetError     it would pause the process longer than allowed
 │   ├── CaptureInProgressError  another capture of the same pod runs
@@ -18,13 +16,15 @@ AgentError
     ├── SnapshotNotFoundError    no such snapshot
     └── OffsetOutOfRangeError    a resume beyond the end
 
-`failure` translates them for gRPC; it is called at the border only.
+What a driver raises is a `drivers.errors.DriverError` and carries its reason itself. `failure`
+translates both for gRPC; it is called at the border only.
 """
 
 from collections.abc import Mapping
 
 import grpc
 
+from memwatch_agent.drivers.errors import DriverError
 from memwatch_proto.status import Failure, Reason
 
 _Code = grpc.StatusCode
@@ -104,40 +104,6 @@ class TargetNotFoundError(CaptureError):
         )
 
 
-class TargetEndedError(CaptureError):
-    """The process ended while it was captured."""
-
-    code = _Code.ABORTED
-    reason = Reason.TARGET_ENDED
-    told = ("pid",)
-
-    def __init__(self, pid: int, cause: str = "") -> None:
-        super().__init__(pid, cause)
-        self.pid, self.cause = pid, cause
-
-    def __str__(self) -> str:
-        because = f" ({self.cause})" if self.cause else ""
-        return (
-            f"cannot capture process {self.pid}: it ended half-way{because}; "
-            "nothing was kept, capture its successor"
-        )
-
-
-class NoWayInError(CaptureError):
-    """The process offers no way to take a snapshot."""
-
-    code = _Code.FAILED_PRECONDITION
-    reason = Reason.NO_WAY_IN
-    told = ("pid",)
-
-    def __init__(self, pid: int, cause: str) -> None:
-        super().__init__(pid, cause)
-        self.pid, self.cause = pid, cause
-
-    def __str__(self) -> str:
-        return f"cannot capture process {self.pid}: {self.cause}"
-
-
 class HeadroomError(CaptureError):
     """A snapshot would take more memory than there is."""
 
@@ -179,8 +145,9 @@ class PauseBudgetError(CaptureError):
 
     def __str__(self) -> str:
         return (
-            f"cannot capture process {self.pid}: it would pause for about {self.predicted_millis} ms "
-            f"and {self.allowed_millis} ms are allowed; allow a longer pause, or force it"
+            f"cannot capture process {self.pid}: it would pause for about "
+            f"{self.predicted_millis} ms and {self.allowed_millis} ms are allowed; "
+            "allow a longer pause, or force it"
         )
 
 
@@ -201,8 +168,9 @@ class CaptureInProgressError(CaptureError):
 
     def __str__(self) -> str:
         return (
-            f"cannot capture process {self.pid}: capture '{self.running_request_id}' of the same pod "
-            f"is running; try again in {self.retry_after_seconds:.0f} s"
+            f"cannot capture process {self.pid}: capture "
+            f"'{self.running_request_id}' of the same pod is running; "
+            f"try again in {self.retry_after_seconds:.0f} s"
         )
 
 
@@ -305,8 +273,28 @@ class OffsetOutOfRangeError(SpoolError):
         )
 
 
-def failure(error: AgentError) -> Failure:
+#: The status code of each reason that a driver gives.
+_DRIVER_CODES = {
+    Reason.NO_WAY_IN: _Code.FAILED_PRECONDITION,
+    Reason.DEBUGGER_ATTACHED: _Code.FAILED_PRECONDITION,
+    Reason.INSPECTOR_NOT_TARGET: _Code.FAILED_PRECONDITION,
+    Reason.INSPECTOR_EXPOSED: _Code.FAILED_PRECONDITION,
+    Reason.TARGET_ENDED: _Code.ABORTED,
+    Reason.CAPTURE_FAILED: _Code.ABORTED,
+    Reason.CAPTURE_IN_PROGRESS: _Code.RESOURCE_EXHAUSTED,
+}
+
+#: When to try again where a driver says that its target is busy.
+_BUSY_RETRY_SECONDS = 5.0
+
+
+def failure(error: AgentError | DriverError) -> Failure:
     """The error as a call's status."""
-    return Failure(
-        error.code, error.reason, str(error), dict(error.facts), error.retry_after_seconds
-    )
+    if isinstance(error, AgentError):
+        return Failure(
+            error.code, error.reason, str(error), dict(error.facts), error.retry_after_seconds
+        )
+    code = _DRIVER_CODES.get(error.reason, _Code.INTERNAL)
+    busy = code is _Code.RESOURCE_EXHAUSTED
+    facts = {"pid": str(error.pid)}
+    return Failure(code, error.reason, str(error), facts, _BUSY_RETRY_SECONDS if busy else None)

@@ -1,0 +1,227 @@
+"""The agent's targets: processes and hooks put together, with the ways into each."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from memwatch_agent import procfs
+from memwatch_agent.drivers.base import HeapFigures, Process, Runtime, Way
+from memwatch_agent.errors import TargetNotFoundError
+from memwatch_agent.hooks import Hook, HookFinder, described
+from memwatch_agent.processes import Found, ProcessTable, service_name
+from memwatch_agent.sampling import Sampler
+from memwatch_proto.v1 import common_pb2, targets_pb2
+
+#: A process without a hook is listed from this age on: a build step, a health probe or
+#: `node --version` would otherwise come and go as a target.
+MIN_AGE_SECONDS = 2.0
+
+_CAP_KILL = 5
+
+WAYS = {Way.HOOK: common_pb2.CAPTURE_WAY_HOOK, Way.ATTACH: common_pb2.CAPTURE_WAY_ATTACH}
+RUNTIMES = {Runtime.NODE: common_pb2.RUNTIME_NODE, Runtime.PYTHON: common_pb2.RUNTIME_PYTHON}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the agent runs; the targets share it unless they tell otherwise.
+
+    Attributes:
+        uid: the agent's effective user id.
+        may_signal_all: whether it may signal processes of other users.
+        host_key: the pod's uid or the boot's id; part of every target's id.
+    """
+
+    uid: int
+    may_signal_all: bool
+    host_key: str
+    pod: str = ""
+    namespace: str = ""
+    pod_uid: str = ""
+    service: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One process with the ways into it, best first, or why there is none."""
+
+    id: str
+    found: Found
+    hook: Hook | None
+    ways: tuple[Way, ...]
+    unavailable: str
+
+    @property
+    def process(self) -> Process:
+        """What a driver needs to know."""
+        return self.found.process(self.hook.socket if self.hook else None)
+
+    @property
+    def memory_domain(self) -> str:
+        """What one capture at a time is taken of: the pod, else the container, else the host."""
+        return self.found.container.pod_uid or self.found.container.container_id or "host"
+
+
+def read_place(proc: Path, pod_uid: str) -> tuple[int, bool, str]:
+    """The agent's uid, whether it may signal everybody, and the host's key."""
+    capabilities = 0
+    for line in (procfs.read(proc / "self/status") or b"").splitlines():
+        if line.startswith(b"CapEff:"):
+            capabilities = int(line.split()[1], 16)
+    boot = (procfs.read(proc / "sys/kernel/random/boot_id") or b"").decode("ascii", "replace")
+    return os.geteuid(), bool(capabilities >> _CAP_KILL & 1), pod_uid or boot.strip()
+
+
+def ways_into(found: Found, hook: Hook | None, place: Place) -> tuple[tuple[Way, ...], str]:
+    """The ways into a process, best first, and why there is none. Pure."""
+    ways: list[Way] = []
+    if hook is not None and "heap" in hook.hello.commands:
+        ways.append(Way.HOOK)
+    obstacle = _attach_obstacle(found, place)
+    if not obstacle:
+        ways.append(Way.ATTACH)
+    return tuple(ways), "" if ways else obstacle
+
+
+def _attach_obstacle(found: Found, place: Place) -> str:
+    """Why a process cannot be captured without a hook, with the next step; "" where it can."""
+    if found.runtime is None:
+        return "it runs neither Node.js nor CPython, and memwatch captures only these"
+    foreign = found.uid != place.uid and not place.may_signal_all
+    if foreign and found.visible:
+        return (
+            f"it runs as uid {found.uid} and this agent as uid {place.uid}; "
+            f"run the agent as uid {found.uid}"
+        )
+    if found.runtime is Runtime.PYTHON:
+        return (
+            "no memwatch hook answers in it; start it with `python -m memwatch_hook` "
+            "or with the hook's bootstrap folder on PYTHONPATH"
+        )
+    if not found.visible:
+        return "its pid namespace is not the agent's; share it, or update the hook in it"
+    if found.same_network is False:
+        return (
+            "its network namespace is not the agent's; run the agent in the target's network, "
+            "or start it with NODE_OPTIONS=--require=memwatch-hook.cjs"
+        )
+    if not found.catches_sigusr1 and not _inspector_asked_for(found):
+        return (
+            "it does not catch SIGUSR1, which opens its inspector; "
+            "start it with NODE_OPTIONS=--require=memwatch-hook.cjs"
+        )
+    return ""
+
+
+def _inspector_asked_for(found: Found) -> bool:
+    options = (found.environ or {}).get("NODE_OPTIONS", "").split()
+    return any(part.startswith("--inspect") for part in (*found.argv, *options))
+
+
+def to_pb(
+    target: Target, place: Place, memory: common_pb2.MemorySample | None
+) -> targets_pb2.Target:
+    """The target as it crosses a call."""
+    found = target.found
+    message = targets_pb2.Target(
+        id=target.id,
+        pid=found.pid,
+        runtime=RUNTIMES[found.runtime] if found.runtime else common_pb2.RUNTIME_UNSPECIFIED,
+        runtime_version=found.version,
+        container_id=found.container.container_id,
+        pod=place.pod,
+        namespace=place.namespace,
+        service=found.service or place.service or service_name(found.runtime, found.argv),
+        command=found.command,
+        labels=place.labels,
+        hooked=target.hook is not None,
+        ways=[WAYS[way] for way in target.ways],
+        unavailable_reason=target.unavailable,
+        state=targets_pb2.TARGET_STATE_REACHABLE,
+        memory=memory,
+    )
+    message.start_time.FromMilliseconds(int(found.start_seconds * 1000))
+    return message
+
+
+class Roster:
+    """Who is there now. `refresh` looks; the others answer from the last look."""
+
+    def __init__(
+        self, table: ProcessTable, hooks: HookFinder, sampler: Sampler, place: Place, only: bool
+    ) -> None:
+        """`only`: whether the table lists what was asked for by pid, whatever it is."""
+        self.place = place
+        self._table = table
+        self._hooks = hooks
+        self._sampler = sampler
+        self._only = only
+        self._targets: dict[str, Target] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def targets(self) -> Sequence[Target]:
+        """The targets of the last look, by pid."""
+        return tuple(self._targets.values())
+
+    async def refresh(self) -> Sequence[Target]:
+        """Looks again; calls at the same time share one look."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        await asyncio.shield(self._looking)
+        return self.targets
+
+    async def find(self, target_id: str) -> Target:
+        """One target, looking again if it was not there.
+
+        Raises:
+            TargetNotFoundError: it is not there.
+        """
+        if target_id not in self._targets:
+            await self.refresh()
+        target = self._targets.get(target_id)
+        if target is None or not await asyncio.to_thread(self.alive, target):
+            raise TargetNotFoundError(target_id)
+        return target
+
+    def alive(self, target: Target) -> bool:
+        """Whether the process is still there; one that cannot be seen is believed to be."""
+        found = target.found
+        stat = procfs.stat(self._table.proc / str(found.pid)) if found.visible else None
+        if not found.visible:
+            return True
+        return stat is not None and not stat.ended and stat.start_ticks == found.start_ticks
+
+    def sample(
+        self, target: Target, heap: HeapFigures | None = None
+    ) -> common_pb2.MemorySample | None:
+        """The target's memory now; None where it cannot be seen or has ended. Reads /proc."""
+        if not target.found.visible:
+            return None
+        return self._sampler.sample(target.found.pid, target.found.start_ticks, heap)
+
+    async def _look(self) -> None:
+        processes = await asyncio.to_thread(self._table.scan)
+        hooks = await self._hooks.find(processes)
+        pairs = [(found, hooks.get(found.pid)) for found in processes]
+        if not self._only:
+            pairs = [pair for pair in pairs if pair[1] or self._settled(pair[0])]
+            for found, hook in await self._hooks.find_invisible(processes, hooks.values()):
+                pairs.append((self._placed(found), hook))
+        targets = (self._target(described(found, hook), hook) for found, hook in pairs)
+        self._targets = {target.id: target for target in targets}
+
+    def _settled(self, found: Found) -> bool:
+        return self._sampler.now() - found.start_seconds >= MIN_AGE_SECONDS
+
+    def _placed(self, found: Found) -> Found:
+        """A process known by its hook alone, at the time that its start ticks tell."""
+        return replace(found, start_seconds=self._table.start_seconds(found.start_ticks))
+
+    def _target(self, found: Found, hook: Hook | None) -> Target:
+        ways, unavailable = ways_into(found, hook, self.place)
+        host = self.place.host_key
+        return Target(found.id(host), found, hook, ways, unavailable)
