@@ -1,0 +1,64 @@
+"""The table of commands: found by name, imported only when used.
+
+`memwatchctl --help` must start at once, so that the short help stands here and a test
+compares it with the command's own.
+"""
+
+import importlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import click
+
+from memwatchctl.errors import MEANINGS
+from memwatchctl.options import Group
+
+
+class Entry(NamedTuple):
+    """One command: where it is and what the list says of it."""
+
+    section: str
+    module: str
+    short_help: str
+
+
+_LOOKING, _RUNNING = "Looking", "Running and setting up"
+
+#: Every top-level command, in the order of the help. The attribute is `command`.
+TABLE: Mapping[str, Entry] = {
+    "targets": Entry(_LOOKING, "targets", "Processes that can be captured."),
+    "sessions": Entry(_LOOKING, "sessions", "Timed captures: list, follow, cancel."),
+    "config": Entry(_RUNNING, "config", "Contexts: which controller to talk to."),
+    "version": Entry(_RUNNING, "version", "Versions of this program and of the controller."),
+    "completion": Entry(_RUNNING, "completion", "Shell completion for bash, zsh or fish."),
+}
+
+
+class LazyGroup(Group):
+    """The root group: knows its commands by `TABLE`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the help."""
+        return list(TABLE)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, imported now; None where there is none."""
+        entry = TABLE.get(cmd_name)
+        if entry is None:
+            return None
+        found = importlib.import_module(f"memwatchctl.commands.{entry.module}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the commands by section, without importing one."""
+        for section in dict.fromkeys(entry.section for entry in TABLE.values()):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [(n, e.short_help) for n, e in TABLE.items() if e.section == section]
+                )
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the exit codes."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), text) for code, text in MEANINGS.items()])

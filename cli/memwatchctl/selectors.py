@@ -1,0 +1,151 @@
+"""From the words a person types to the targets that are meant."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import click
+from memwatch_proto.v1 import targets_pb2
+
+from memwatchctl.errors import TargetError
+from memwatchctl.text import printable
+
+if TYPE_CHECKING:
+    from memwatchctl.client import Controller
+
+#: A word longer than this is no name.
+MAX_WORD = 256
+
+#: More matches than this are not listed in an error.
+MAX_LISTED = 10
+
+#: `container/4f5e`: the forms that say what a word is.
+_KINDS = ("id", "service", "container", "pid", "pod")
+
+
+def selector(
+    word: str = "",
+    *,
+    service: str = "",
+    container_id: str = "",
+    namespace: str = "",
+    pid: int = 0,
+    labels: Mapping[str, str] | None = None,
+) -> targets_pb2.TargetSelector:
+    """The selector of a TARGET word and the flags beside it. Pure.
+
+    `pid/4711`, `service/web`, `container/4f5e`, `pod/web-7d9f` and `id/t-…` say what the word
+    is; without that the controller looks for it as id, service, pod, container prefix and pid.
+
+    Raises:
+        click.UsageError: a word that can be no name.
+    """
+    for value in (word, service, container_id, namespace):
+        _check(value)
+    made = targets_pb2.TargetSelector(
+        service=service,
+        container_id=container_id,
+        namespace=namespace,
+        pid=pid,
+        labels=dict(labels or {}),
+    )
+    kind, slash, rest = word.partition("/")
+    if not slash or kind not in _KINDS or not rest:
+        made.name = word
+    elif kind == "id":
+        made.ids.append(rest)
+    elif kind == "service":
+        made.service = rest
+    elif kind == "container":
+        made.container_id = rest
+    elif kind == "pid":
+        made.pid = _pid(rest)
+    else:
+        made.name = rest
+    return made
+
+
+def labels(pairs: Iterable[str]) -> dict[str, str]:
+    """Labels of `key=value` words; several may stand in one, with commas between.
+
+    Raises:
+        click.UsageError: a word without `=`.
+    """
+    made: dict[str, str] = {}
+    for pair in (part for text in pairs for part in text.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise click.UsageError(f"cannot use label '{printable(pair)}': write key=value")
+        made[key.strip()] = value.strip()
+    return made
+
+
+def is_empty(made: targets_pb2.TargetSelector) -> bool:
+    """Whether it names no target: a namespace or a runtime alone does not."""
+    return not (
+        made.ids or made.name or made.service or made.container_id or made.pid or made.labels
+    )
+
+
+def describe(made: targets_pb2.TargetSelector) -> str:
+    """A selector in a sentence: `'web' in namespace 'shop'`."""
+    named = made.name or made.service or made.container_id or ", ".join(made.ids)
+    if not named and made.pid:
+        named = f"pid {made.pid}"
+    if not named and made.labels:
+        named = ", ".join(f"{key}={value}" for key, value in sorted(made.labels.items()))
+    where = f" in namespace '{made.namespace}'" if made.namespace else ""
+    return f"'{printable(named)}'{where}"
+
+
+def the_one(controller: "Controller", word: str) -> targets_pb2.Target:
+    """The one target that a word means.
+
+    Raises:
+        TargetError: there is none, or more than one.
+    """
+    return only(controller.targets(selector(word), True, 0), f"'{printable(word)}'", "show target")
+
+
+def only(targets: Iterable[targets_pb2.Target], named: str, doing: str) -> targets_pb2.Target:
+    """The one of a list; those that live come before those that ended.
+
+    Raises:
+        TargetError: the list is empty, or has more than one.
+    """
+    found = list(targets)
+    living = [t for t in found if t.state == targets_pb2.TARGET_STATE_REACHABLE]
+    candidates = living or found
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise TargetError(
+            f"cannot {doing} {named}: no target matches; 'memwatchctl targets list' shows all"
+        )
+    raise TargetError(
+        f"cannot {doing} {named}: {len(candidates)} targets match: {listed(candidates)}; "
+        "name one by its id"
+    )
+
+
+def listed(targets: list[targets_pb2.Target]) -> str:
+    """Targets in a sentence, so that one can be picked by its id."""
+    shown = [
+        f"{t.id} ({printable(t.service or t.pod or t.container_id[:12] or '-')}, pid {t.pid})"
+        for t in targets[:MAX_LISTED]
+    ]
+    more = len(targets) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _check(value: str) -> None:
+    if len(value) > MAX_WORD or printable(value) != value:
+        raise click.UsageError(
+            f"cannot use '{printable(value)[:80]}' as a name: "
+            "it is too long or has control characters"
+        )
+
+
+def _pid(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**32):
+        raise click.UsageError(f"cannot use '{printable(text)[:40]}' as a pid: write a number")
+    return int(text)
