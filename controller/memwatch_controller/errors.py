@@ -16,18 +16,6 @@ ControllerError
 ├── SnapshotInUseError       a session still needs it
 ├── AnalysisError            the snapshots could not be compared
 └── StartError               the program cannot start with these settings
-├── AmbiguousTargetError        more than one target matches and one was meant
-├── TargetUnreachableError      it matches, but its agent is not heard of
-├── TargetEndedError            it matches, but its process has ended
-├── TooManySessionsError        the limit of open sessions is reached
-├── SessionNotFinishedError     it must be finished for this
-├── AgentError           an agent answered with an error; its reason is kept
-├── DigestMismatchError         received bytes are not those that were announced
-├── StoreFullError              there is no room for a blob
-├── OffsetOutOfRangeError       a download asked to start beyond the end
-├── SnapshotInUseError          a session still needs it
-├── AnalysisError         the snapshots could not be compared
-└── StartError            the program cannot start with these settings
 
 `api/status.py` turns each into a `memwatch_proto.status.Failure`; a session that
 fails stores `reason` and the sentence. `transient` says whether the same call may

@@ -216,7 +216,8 @@ class CaptureOrder:
 class Snapshot:
     """One artifact in the store (or announced by an agent, before it is stored).
 
-    `late` and `late_millis` are set by the session it belongs to.
+    `late` and `late_millis` are set by the session it belongs to. Object ids of two snapshots
+    compare only where both have the same `id_epoch` and it is not empty.
     """
 
     id: str
@@ -241,6 +242,7 @@ class Snapshot:
     late_millis: int = 0
     memory: MemorySample | None = None
     notes: tuple[str, ...] = ()
+    id_epoch: str = ""
 
 
 @dataclass(frozen=True, slots=True)

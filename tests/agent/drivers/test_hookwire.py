@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from memwatch_agent.drivers import hookwire as wire
 
 VECTORS = json.loads(

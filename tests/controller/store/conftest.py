@@ -2,9 +2,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import sqlalchemy as sa
+
 from memwatch_controller.store.database import Database, open_database
 from memwatch_controller.store.metadata import Metadata
-
 from tests.support import databases
 
 

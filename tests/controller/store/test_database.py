@@ -1,6 +1,7 @@
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+
 from memwatch_controller.errors import StartError
 from memwatch_controller.store.database import async_url, migrate, open_database
 from memwatch_controller.store.schema import metadata as tables

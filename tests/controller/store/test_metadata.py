@@ -3,8 +3,8 @@ import dataclasses
 
 import pytest
 import sqlalchemy as sa
-from memwatch_controller import model
 
+from memwatch_controller import model
 from tests.controller.builders import agent, report, session, snapshot, target
 
 

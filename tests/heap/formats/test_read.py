@@ -3,6 +3,7 @@ import io
 
 import pytest
 import zstandard
+
 from memwatch_heap.errors import SnapshotError
 from memwatch_heap.formats import read
 from memwatch_heap.testing import HeapBuilder

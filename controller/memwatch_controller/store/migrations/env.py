@@ -1,6 +1,7 @@
 """Alembic's entry: runs the migrations on the connection that the controller hands over."""
 
 from alembic import context
+
 from memwatch_controller.store.schema import metadata
 
 context.configure(
