@@ -12,6 +12,8 @@ ControllerError
 ├── AgentError               an agent answered with an error; its reason is kept
 ├── DigestMismatchError      received bytes are not those that were announced
 ├── StoreFullError           there is no room for a blob
+├── StoreUnavailableError    the place where blobs lie does not answer, or refuses
+├── BlobLostError            a stored blob is gone, or its bytes changed
 ├── OffsetOutOfRangeError    a download asked to start beyond the end
 ├── SnapshotInUseError       a session still needs it
 ├── AnalysisError            the snapshots could not be compared
@@ -290,6 +292,41 @@ class StoreFullError(ControllerError):
         return (
             f"cannot store {self.what}: it needs {self.needed_bytes} bytes and "
             f"{self.available_bytes} are free; delete snapshots or give the store more room"
+        )
+
+
+class StoreUnavailableError(ControllerError):
+    """The place where blobs lie does not answer, or refuses us."""
+
+    reason = "UNAVAILABLE"
+    transient = True
+
+    def __init__(self, doing: str, cause: str) -> None:
+        self.doing = doing
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"cannot {self.doing}: {self.cause}; check the controller's --blob-url"
+
+
+class BlobLostError(ControllerError):
+    """A stored blob is gone, or its bytes changed."""
+
+    reason = "BLOB_LOST"
+
+    def __init__(self, key: str, cause: str) -> None:
+        self.key = key
+        self.cause = cause
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The blob's key."""
+        return {"key": self.key}
+
+    def __str__(self) -> str:
+        return (
+            f"cannot read stored blob '{self.key}': {self.cause}; "
+            "restore it from a backup, or delete its snapshot"
         )
 
 

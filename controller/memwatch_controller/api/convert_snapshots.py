@@ -1,0 +1,208 @@
+"""Snapshots and captures as messages, and back."""
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from memwatch_controller import model
+from memwatch_proto.v1 import agents_pb2, common_pb2, snapshots_pb2
+
+_RUNTIMES = {
+    model.Runtime.NODE: common_pb2.RUNTIME_NODE,
+    model.Runtime.PYTHON: common_pb2.RUNTIME_PYTHON,
+}
+_WAYS = {
+    model.CaptureWay.HOOK: common_pb2.CAPTURE_WAY_HOOK,
+    model.CaptureWay.ATTACH: common_pb2.CAPTURE_WAY_ATTACH,
+}
+_PAUSE_SOURCES = {
+    model.PauseSource.RUNTIME: common_pb2.PAUSE_SOURCE_RUNTIME,
+    model.PauseSource.ROUND_TRIP: common_pb2.PAUSE_SOURCE_ROUND_TRIP,
+}
+_STAGES = {
+    model.CaptureStage.PREFLIGHT: agents_pb2.CAPTURE_STAGE_PREFLIGHT,
+    model.CaptureStage.CONNECTING: agents_pb2.CAPTURE_STAGE_CONNECTING,
+    model.CaptureStage.CAPTURING: agents_pb2.CAPTURE_STAGE_CAPTURING,
+    model.CaptureStage.FINISHING: agents_pb2.CAPTURE_STAGE_FINISHING,
+}
+_RUNTIMES_BACK = {value: key for key, value in _RUNTIMES.items()}
+_WAYS_BACK = {value: key for key, value in _WAYS.items()}
+_PAUSE_SOURCES_BACK = {value: key for key, value in _PAUSE_SOURCES.items()}
+_STAGES_BACK = {value: key for key, value in _STAGES.items()}
+
+_SAMPLE_FIGURES = (
+    "rss_bytes",
+    "pss_bytes",
+    "cgroup_usage_bytes",
+    "cgroup_limit_bytes",
+    "heap_used_bytes",
+    "heap_limit_bytes",
+    "cpu_millis",
+)
+_COST_FIGURES = (
+    "pause_millis",
+    "cpu_millis",
+    "extra_memory_bytes",
+    "rss_before_bytes",
+    "rss_after_bytes",
+    "duration_millis",
+)
+_SNAPSHOT_TEXTS = (
+    "id",
+    "request_id",
+    "target_id",
+    "session_id",
+    "phase",
+    "runtime_version",
+    "service",
+    "container_id",
+    "raw_size_bytes",
+    "raw_sha256",
+    "stored_size_bytes",
+    "stored_sha256",
+    "file_name",
+    "late",
+    "late_millis",
+    "id_epoch",
+)
+
+
+def time_to_pb(millis: model.Millis) -> Timestamp | None:
+    """A time as a message; None for none."""
+    if not millis:
+        return None
+    return Timestamp(seconds=millis // 1000, nanos=millis % 1000 * 1_000_000)
+
+
+def time_from_pb(time: Timestamp) -> model.Millis:
+    """A time of a message; 0 where it is not set."""
+    return time.seconds * 1000 + time.nanos // 1_000_000
+
+
+def runtime_to_pb(runtime: model.Runtime) -> "common_pb2.Runtime":
+    """A runtime as its enum."""
+    return _RUNTIMES.get(runtime, common_pb2.RUNTIME_UNSPECIFIED)
+
+
+def runtime_from_pb(runtime: "common_pb2.Runtime") -> model.Runtime:
+    """A runtime of its enum; a newer one is unknown."""
+    return _RUNTIMES_BACK.get(runtime, model.Runtime.UNKNOWN)
+
+
+def way_to_pb(way: model.CaptureWay) -> "common_pb2.CaptureWay":
+    """A way as its enum."""
+    return _WAYS.get(way, common_pb2.CAPTURE_WAY_UNSPECIFIED)
+
+
+def way_from_pb(way: "common_pb2.CaptureWay") -> model.CaptureWay:
+    """A way of its enum; a newer one is any."""
+    return _WAYS_BACK.get(way, model.CaptureWay.ANY)
+
+
+def sample_to_pb(sample: model.MemorySample) -> common_pb2.MemorySample:
+    """A memory sample as a message; figures that nobody measured stay absent."""
+    figures = {name: getattr(sample, name) for name in _SAMPLE_FIGURES}
+    return common_pb2.MemorySample(sample_time=time_to_pb(sample.sample_time), **figures)
+
+
+def sample_from_pb(message: common_pb2.MemorySample) -> model.MemorySample:
+    """A memory sample of a message."""
+    figures = {
+        name: getattr(message, name) if message.HasField(name) else None for name in _SAMPLE_FIGURES
+    }
+    return model.MemorySample(sample_time=time_from_pb(message.sample_time), **figures)
+
+
+def order_to_pb(order: model.CaptureOrder) -> agents_pb2.CaptureRequest:
+    """What an agent is asked for."""
+    return agents_pb2.CaptureRequest(
+        request_id=order.request_id,
+        target_id=order.target_id,
+        kind=common_pb2.SNAPSHOT_KIND_HEAP,
+        way=way_to_pb(order.way),
+        force=order.force,
+        session_id=order.session_id,
+        phase=order.phase,
+        max_pause_millis=order.max_pause_millis,
+        timeout_millis=order.timeout_millis,
+    )
+
+
+def progress_to_pb(progress: model.CaptureProgress) -> agents_pb2.CaptureProgress:
+    """The progress of a capture as a message."""
+    message = agents_pb2.CaptureProgress(
+        stage=_STAGES.get(progress.stage, agents_pb2.CAPTURE_STAGE_UNSPECIFIED),
+        raw_size_bytes=progress.raw_size_bytes,
+        expected_size_bytes=progress.expected_size_bytes,
+    )
+    if (preflight := progress.preflight) is not None:
+        message.preflight.CopyFrom(
+            agents_pb2.Preflight(
+                pause_millis=preflight.pause_millis,
+                extra_memory_bytes=preflight.extra_memory_bytes,
+                headroom_bytes=preflight.headroom_bytes,
+                raw_size_bytes=preflight.raw_size_bytes,
+                learned_from=preflight.learned_from,
+                allowed=preflight.allowed,
+                refusal=preflight.refusal,
+            )
+        )
+    return message
+
+
+def progress_from_pb(message: agents_pb2.CaptureProgress) -> model.CaptureProgress:
+    """The progress of a capture of a message."""
+    preflight = None
+    if message.HasField("preflight"):
+        found = message.preflight
+        preflight = model.Preflight(
+            pause_millis=found.pause_millis,
+            extra_memory_bytes=found.extra_memory_bytes,
+            headroom_bytes=found.headroom_bytes if found.HasField("headroom_bytes") else None,
+            raw_size_bytes=found.raw_size_bytes,
+            learned_from=found.learned_from,
+            allowed=found.allowed,
+            refusal=found.refusal,
+        )
+    return model.CaptureProgress(
+        stage=_STAGES_BACK.get(message.stage, model.CaptureStage.UNKNOWN),
+        raw_size_bytes=message.raw_size_bytes,
+        expected_size_bytes=message.expected_size_bytes,
+        preflight=preflight,
+    )
+
+
+def snapshot_to_pb(snapshot: model.Snapshot) -> snapshots_pb2.Snapshot:
+    """A snapshot's metadata as a message."""
+    message = snapshots_pb2.Snapshot(
+        kind=common_pb2.SNAPSHOT_KIND_HEAP,
+        way=way_to_pb(snapshot.way),
+        runtime=runtime_to_pb(snapshot.runtime),
+        capture_time=time_to_pb(snapshot.capture_time),
+        notes=snapshot.notes,
+        **{name: getattr(snapshot, name) for name in _SNAPSHOT_TEXTS},
+    )
+    if (cost := snapshot.cost) is not None:
+        source = _PAUSE_SOURCES.get(cost.pause_source, common_pb2.PAUSE_SOURCE_UNSPECIFIED)
+        figures = {name: getattr(cost, name) for name in _COST_FIGURES}
+        message.cost.CopyFrom(common_pb2.CaptureCost(pause_source=source, **figures))
+    if snapshot.memory is not None:
+        message.memory.CopyFrom(sample_to_pb(snapshot.memory))
+    return message
+
+
+def snapshot_from_pb(message: snapshots_pb2.Snapshot) -> model.Snapshot:
+    """A snapshot's metadata of a message."""
+    cost = None
+    if message.HasField("cost"):
+        figures = {name: getattr(message.cost, name) for name in _COST_FIGURES}
+        source = _PAUSE_SOURCES_BACK.get(message.cost.pause_source, model.PauseSource.UNKNOWN)
+        cost = model.CaptureCost(pause_source=source, **figures)
+    return model.Snapshot(
+        kind=model.SnapshotKind.HEAP,
+        way=way_from_pb(message.way),
+        runtime=runtime_from_pb(message.runtime),
+        capture_time=time_from_pb(message.capture_time),
+        cost=cost,
+        memory=sample_from_pb(message.memory) if message.HasField("memory") else None,
+        notes=tuple(message.notes),
+        **{name: getattr(message, name) for name in _SNAPSHOT_TEXTS},
+    )

@@ -1,0 +1,135 @@
+"""An agent without processes: serves AgentService over real gRPC, and lies on demand."""
+
+import asyncio
+import contextlib
+import hashlib
+import io
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+
+import grpc
+import zstandard
+
+from memwatch_proto.auth import TokenInterceptor
+from memwatch_proto.chunks import read_chunks
+from memwatch_proto.keepalive import SERVER_OPTIONS
+from memwatch_proto.status import Failure, Reason, to_status
+from memwatch_proto.v1 import agents_pb2, agents_pb2_grpc, snapshots_pb2
+
+Chunks = Callable[[snapshots_pb2.Snapshot, bytes, int], Iterable[snapshots_pb2.Chunk]]
+
+
+def honest_chunks(
+    snapshot: snapshots_pb2.Snapshot, stored: bytes, offset: int
+) -> Iterable[snapshots_pb2.Chunk]:
+    """The chunks that a real agent sends."""
+    return read_chunks(io.BytesIO(stored), offset, len(stored), snapshot.stored_sha256)
+
+
+@dataclass
+class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
+    """What it was told to serve, and what it was asked.
+
+    Attributes:
+        raw: the heap of its only target, or bytes for each request id.
+        chunks: how it answers `Stream`; replaced by tests that lie.
+        announce: changes a snapshot's metadata before it is sent.
+        failure: what `Capture` answers instead.
+        captures: request ids for which a snapshot was really taken.
+        calls: names of the calls.
+    """
+
+    raw: bytes | Callable[[str], bytes] = b'{"snapshot":{}}'
+    chunks: Chunks = honest_chunks
+    announce: Callable[[snapshots_pb2.Snapshot], None] = lambda snapshot: None
+    failure: Failure | None = None
+    hold: asyncio.Event | None = None
+    captures: list[str] = field(default_factory=list)
+    discarded: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    spool: dict[str, tuple[snapshots_pb2.Snapshot, bytes]] = field(default_factory=dict)
+
+    async def GetAgent(self, request, context):  # noqa: N802
+        """Who it is, and what it holds."""
+        return agents_pb2.Agent(
+            id="a-fake", version="0", spooled=[snapshot for snapshot, _ in self.spool.values()]
+        )
+
+    async def Capture(self, request, context) -> AsyncIterator[agents_pb2.CaptureEvent]:  # noqa: N802
+        """Takes the snapshot once for each request id."""
+        self.calls.append("Capture")
+        yield agents_pb2.CaptureEvent(
+            progress=agents_pb2.CaptureProgress(stage=agents_pb2.CAPTURE_STAGE_CAPTURING)
+        )
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.failure is not None:
+            await context.abort_with_status(to_status(self.failure))
+        yield agents_pb2.CaptureEvent(snapshot=self.take(request))
+
+    async def Stream(self, request, context) -> AsyncIterator[snapshots_pb2.Chunk]:  # noqa: N802
+        """The bytes from an offset."""
+        self.calls.append(f"Stream@{request.offset_bytes}")
+        found = next((s for s in self.spool.values() if s[0].id == request.snapshot_id), None)
+        if found is None:
+            failure = Failure(
+                grpc.StatusCode.NOT_FOUND, Reason.NOT_FOUND, "cannot stream: no such snapshot"
+            )
+            await context.abort_with_status(to_status(failure))
+            return
+        for chunk in self.chunks(*found, request.offset_bytes):
+            yield chunk
+
+    async def ListTargets(self, request, context):  # noqa: N802
+        """None."""
+        return agents_pb2.AgentServiceListTargetsResponse()
+
+    async def Watch(self, request, context):  # noqa: N802
+        """Nothing."""
+        return
+        yield
+
+    async def Discard(self, request, context) -> agents_pb2.DiscardResponse:  # noqa: N802
+        """Forgets a snapshot."""
+        self.discarded.append(request.snapshot_id)
+        self.spool = {k: v for k, v in self.spool.items() if v[0].id != request.snapshot_id}
+        return agents_pb2.DiscardResponse()
+
+    def take(self, request: agents_pb2.CaptureRequest) -> snapshots_pb2.Snapshot:
+        """The snapshot of a request, taken now or earlier."""
+        if request.request_id not in self.spool:
+            self.captures.append(request.request_id)
+            raw = self.raw if isinstance(self.raw, bytes) else self.raw(request.request_id)
+            stored = zstandard.ZstdCompressor(level=1).compress(raw)
+            snapshot = snapshots_pb2.Snapshot(
+                id=f"n-{len(self.captures)}-{hashlib.sha256(raw).hexdigest()[:8]}",
+                request_id=request.request_id,
+                target_id=request.target_id,
+                session_id=request.session_id,
+                phase=request.phase,
+                raw_size_bytes=len(raw),
+                raw_sha256=hashlib.sha256(raw).hexdigest(),
+                stored_size_bytes=len(stored),
+                stored_sha256=hashlib.sha256(stored).hexdigest(),
+                file_name="session_pid1_0_before_1970-01-01T00-00-00-000Z.heapsnapshot",
+            )
+            snapshot.capture_time.GetCurrentTime()
+            self.announce(snapshot)
+            self.spool[request.request_id] = (snapshot, stored)
+        return self.spool[request.request_id][0]
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    agent: FakeAgent, address: str = "127.0.0.1:0", token: str = ""
+) -> AsyncIterator[int]:
+    """Serves the agent for the length of the block; its port (0 on a Unix socket)."""
+    guards = [TokenInterceptor(token)] if token else []
+    server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=guards)
+    agents_pb2_grpc.add_AgentServiceServicer_to_server(agent, server)
+    port = server.add_insecure_port(address)
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(None)
