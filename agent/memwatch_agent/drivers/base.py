@@ -84,6 +84,8 @@ class HeapFigures:
 
     used_bytes: int | None = None
     limit_bytes: int | None = None
+    #: Objects that the collector tracks; only CPython tells.
+    objects: int | None = None
 
 
 @dataclass(frozen=True)

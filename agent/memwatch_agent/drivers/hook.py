@@ -1,0 +1,268 @@
+"""Captures through a hook's Unix socket: one shell for the hooks of both runtimes."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
+
+from memwatch_agent.drivers import hookwire, procfs
+from memwatch_agent.drivers.artifact import Artifact
+from memwatch_agent.drivers.base import (
+    CaptureFacts,
+    HeapFigures,
+    PauseSource,
+    Process,
+    Progress,
+    Report,
+    Sink,
+    Stage,
+    Way,
+)
+from memwatch_agent.drivers.cost import CostMeter
+from memwatch_agent.drivers.errors import (
+    CaptureFailedError,
+    DriverError,
+    HookBusyError,
+    InspectorNotTargetError,
+    NoWayInError,
+    TargetEndedError,
+)
+
+#: A hook answers from the app's own loop (Node) or thread (Python): a busy app is slow, but one
+#: that says nothing for this long is stuck.
+ANSWER_SECONDS = 10.0
+
+#: Read from the socket at once.
+READ_BYTES = 256 * 1024
+
+#: At most so many notes of a hook are believed.
+MAX_NOTES = 20
+
+#: No byte count, pause or number of objects comes near; an infinite one is a lie.
+MAX_FIGURE = 2.0**53
+
+_PEER = struct.Struct("3i")
+_T = TypeVar("_T")
+
+
+class HookDriver:
+    """Takes snapshots through the memwatch hook in the target."""
+
+    way = Way.HOOK
+
+    def open(self, target: Process) -> AbstractAsyncContextManager["HookLink"]:
+        """Connects to the target's hook and makes sure that it is the target's.
+
+        Raises:
+            NoWayInError: nothing answers, or not in words we know.
+            InspectorNotTargetError: another process answers.
+            TargetEndedError: the target is gone.
+        """
+        return _opened(target)
+
+
+@asynccontextmanager
+async def _opened(target: Process) -> AsyncIterator["HookLink"]:
+    reader, writer = await _connected(target)
+    try:
+        link = HookLink(target, reader, writer)
+        await link.greet()
+        yield link
+    finally:
+        writer.close()  # the hook gives up whatever still runs on the connection
+
+
+async def _connected(target: Process) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if target.hook_socket is None:
+        raise NoWayInError(target.pid, "it has no memwatch hook", "start it with the hook")
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            reader, writer = await asyncio.open_unix_connection(
+                target.hook_socket, limit=READ_BYTES
+            )
+    except (OSError, TimeoutError) as error:
+        raise _gone_or(target, NoWayInError, f"its hook does not answer ({error})") from error
+    peer = _peer_pid(writer)
+    if peer not in (0, target.pid):
+        writer.close()
+        raise InspectorNotTargetError(
+            target.pid, f"its hook's socket is served by process {peer}", "list the targets again"
+        )
+    return reader, writer
+
+
+def _peer_pid(writer: asyncio.StreamWriter) -> int:
+    """Who listens, in our pid namespace; 0 where it is not in ours."""
+    sock = writer.get_extra_info("socket")
+    return int(_PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0])
+
+
+class HookLink:
+    """A connection to one hook."""
+
+    def __init__(
+        self, target: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._target = target
+        self._reader = reader
+        self._writer = writer
+        self._wire = hookwire.Connection()
+        self._epoch = f"{target.runtime}-{target.pid}-{target.start_ticks}"
+
+    async def greet(self) -> hookwire.Hello:
+        """Waits for HELLO and checks that it is the target who speaks."""
+        async for event in self._events(ANSWER_SECONDS):
+            if isinstance(event, hookwire.Hello):
+                self._check(event)
+                return event
+        raise self._ended("its hook closed the connection at once")
+
+    def _check(self, hello: hookwire.Hello) -> None:
+        if hello.start_ticks != self._target.start_ticks:
+            raise InspectorNotTargetError(
+                self._target.pid,
+                f"its hook speaks for another process, started at {hello.start_ticks}",
+                "list the targets again",
+            )
+        if hello.protocol != hookwire.PROTOCOL:
+            raise NoWayInError(
+                self._target.pid,
+                f"its hook speaks version {hello.protocol}, this agent {hookwire.PROTOCOL}",
+                "bring hook and agent to the same version",
+            )
+
+    async def stats(self, types: int = 0) -> Mapping[str, Any]:
+        """The hook's own figures, as the wire's `stats` command tells them."""
+        return await self._ask("stats", {"types": types})
+
+    async def figures(self) -> HeapFigures:
+        """How big the heap is: bytes of V8's, the number of tracked objects of CPython's."""
+        stats = await self.stats()
+        heap, memory = stats.get("heap"), stats.get("memory")
+        heap = heap if isinstance(heap, dict) else {}
+        memory = memory if isinstance(memory, dict) else {}
+        return HeapFigures(
+            used_bytes=_amount(heap.get("used_heap_bytes") or memory.get("heap_used_bytes")),
+            limit_bytes=_amount(heap.get("heap_limit_bytes")),
+            objects=_amount(stats.get("gc_objects")),
+        )
+
+    async def capture(self, sink: Sink, report: Report) -> CaptureFacts:
+        """Asks for `heap` and passes the bytes on; see `Link.capture`."""
+        artifact = Artifact(sink)
+        async with CostMeter(self._target.pid) as meter:
+            self._writer.write(self._wire.request("heap"))
+            result = await self._received(artifact, report)
+            return self._facts(artifact, meter, result)
+
+    async def _received(self, artifact: Artifact, report: Report) -> Mapping[str, Any]:
+        async for event in self._events(None):
+            match event:
+                case hookwire.Data():
+                    await artifact.take(event.data)
+                case hookwire.Progress():
+                    report(Progress(Stage.CAPTURING, event.done, event.total))
+                case hookwire.Result():
+                    return event.result
+                case hookwire.Failed():
+                    raise self._refused(event)
+                case _:
+                    pass
+        raise self._ended("its hook closed the connection half-way")
+
+    def _facts(
+        self, artifact: Artifact, meter: CostMeter, result: Mapping[str, Any]
+    ) -> CaptureFacts:
+        said = result.get("size_bytes")
+        if said != artifact.size_bytes or not artifact.complete:
+            raise CaptureFailedError(
+                self._target.pid,
+                f"its hook sent {artifact.size_bytes} bytes of a snapshot of {str(said)[:20]}",
+                "capture it again",
+            )
+        pause, notes = _number(result.get("pause_millis")), result.get("notes")
+        return CaptureFacts(
+            size_bytes=artifact.size_bytes,
+            objects=_amount(result.get("objects")),
+            pause_millis=meter.duration_millis if pause is None else pause,
+            pause_source=PauseSource.ROUND_TRIP if pause is None else PauseSource.RUNTIME,
+            cpu_millis=_amount(result.get("cpu_millis")) or meter.cpu_millis,
+            extra_memory_bytes=max(
+                _amount(result.get("extra_memory_bytes")) or 0, meter.extra_memory_bytes
+            ),
+            rss_before_bytes=meter.rss_before_bytes,
+            rss_after_bytes=meter.rss_bytes,
+            duration_millis=meter.duration_millis,
+            id_epoch=self._epoch,
+            notes=tuple(str(note)[:200] for note in notes[:MAX_NOTES])
+            if isinstance(notes, list)
+            else (),
+        )
+
+    async def _ask(self, command: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._writer.write(self._wire.request(command, options))
+        async for event in self._events(ANSWER_SECONDS):
+            match event:
+                case hookwire.Result():
+                    return event.result
+                case hookwire.Failed():
+                    raise self._refused(event)
+                case _:
+                    pass
+        raise self._ended("its hook closed the connection")
+
+    async def _events(self, seconds: float | None) -> AsyncIterator[hookwire.Event]:
+        """What the hook says until it closes; `seconds` bounds the silence before each word."""
+        try:
+            while data := await _within(seconds, self._reader.read(READ_BYTES)):
+                for event in self._wire.receive(data):
+                    yield event
+        except hookwire.WireError as error:
+            raise NoWayInError(
+                self._target.pid, f"its hook breaks the protocol: {error}", "restart it"
+            ) from error
+        except TimeoutError as error:
+            raise NoWayInError(
+                self._target.pid,
+                f"its hook says nothing for {seconds:g} s",
+                "it may be too busy; try again",
+            ) from error
+        except ConnectionError as error:
+            raise self._ended(f"the connection to its hook broke ({error})") from error
+
+    def _refused(self, event: hookwire.Failed) -> DriverError:
+        if event.reason == "BUSY":
+            return HookBusyError(self._target.pid, "its hook is taking a snapshot already")
+        return CaptureFailedError(
+            self._target.pid, f"its hook says {event.reason}: {event.message}"
+        )
+
+    def _ended(self, cause: str) -> DriverError:
+        return _gone_or(self._target, CaptureFailedError, cause)
+
+
+async def _within(seconds: float | None, waiting: Awaitable[_T]) -> _T:
+    async with asyncio.timeout(seconds):
+        return await waiting
+
+
+def _gone_or(target: Process, kind: type[DriverError], cause: str) -> DriverError:
+    """TargetEndedError where the process is gone, else the error that fits the cause."""
+    if not procfs.is_alive(target.pid, target.start_ticks):
+        return TargetEndedError(target.pid, f"it has ended ({cause})", "capture its successor")
+    return kind(target.pid, cause, "try again")
+
+
+def _number(value: object) -> float | None:
+    """A figure that the hook told; None for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if 0 <= value < MAX_FIGURE else None
+    return None
+
+
+def _amount(value: object) -> int | None:
+    """A whole figure that the hook told; None for anything else."""
+    number = _number(value)
+    return None if number is None else int(number)

@@ -1,0 +1,413 @@
+'use strict';
+// The memwatch hook for Node.js 18 to 26: NODE_OPTIONS="--require /path/to/memwatch-hook.cjs".
+//
+// Serves docs/formats/hook-wire.md on a Unix socket, so that an agent can take heap snapshots of
+// this process. It lives in a stranger's application: no dependencies, nothing at start-up but one
+// immediate, no exception ever leaves it, nothing it opens keeps the process alive, and
+// MEMWATCH_HOOK=off switches it off.
+
+const HOOK_VERSION = '0.1.0';
+const PROTOCOL = 1;
+const HELLO = 1, REQUEST = 2, DATA = 4, RESULT = 5, ERROR = 6, CANCEL = 7;
+const COMMANDS = ['info', 'stats', 'gc', 'heap'];
+
+const HEADER_BYTES = 5;
+const MAX_JSON_BYTES = 64 * 1024;
+const MAX_DATA_BYTES = 1024 * 1024;
+// A Unix socket's path holds 108 bytes, the last one a NUL.
+const MAX_PATH_BYTES = 107;
+// More peers than this are no agents.
+const MAX_CONNECTIONS = 8;
+// So many leftovers are looked at; a directory that holds more is not ours to tidy.
+const MAX_LEFTOVERS = 64;
+const MAX_ARGV_CHARS = 512;
+const MAX_MESSAGE_CHARS = 500;
+// How long a snapshot, which blocks the app anyway, may wait in all for a slow agent before the
+// rest of it is kept in memory instead.
+const MAX_WAIT_MILLIS = 500;
+// Package managers run for a moment, and are nobody's service.
+const NOT_SERVICES = /(^|[\\/])(npm|npx|yarn|yarnpkg|pnpm|pnpx|corepack)(-cli)?(\.c?js)?$/;
+
+// Two copies of this file in one process are one hook.
+const MARK = Symbol.for('memwatch.hook');
+
+/** Runs `work` and swallows what it throws: the app must never see an exception of ours. */
+function quietly(work) {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}
+
+/** A callback that never throws. */
+function quiet(callback) {
+  return (...args) => quietly(() => callback(...args));
+}
+
+function isWanted() {
+  if (process.env.MEMWATCH_HOOK === 'off' || globalThis[MARK]) return false;
+  if (process.platform !== 'linux' || NOT_SERVICES.test(process.argv[1] || '')) return false;
+  return require('worker_threads').isMainThread;
+}
+
+// ---- where: one socket for each process -------------------------------------------------------
+
+/** Field 22 of /proc/self/stat, behind the command's name, which may hold anything. */
+function startTicks() {
+  const stat = require('fs').readFileSync('/proc/self/stat', 'latin1');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+}
+
+/** The directory, made if it is missing. One in /tmp that somebody else made is an error. */
+function preparedDirectory() {
+  const fs = require('fs');
+  const given = process.env.MEMWATCH_HOOK_DIR;
+  const directory = require('path').resolve(given || `/tmp/memwatch-${process.getuid()}`);
+  quietly(() => fs.mkdirSync(directory, { mode: 0o700 }));
+  const found = fs.lstatSync(directory);
+  if (!given && (found.uid !== process.getuid() || !found.isDirectory())) {
+    throw new Error('the directory belongs to somebody else');
+  }
+  return directory;
+}
+
+function start() {
+  const hook = { ticks: startTicks(), connections: 0, heapRuns: false };
+  const directory = preparedDirectory();
+  const path = require('path').join(directory, `node-${process.pid}-${hook.ticks}.sock`);
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) return;
+  listen(hook, path, () => removeIfDead(path, () => listen(hook, path, () => {})));
+  tidy(directory, path);
+}
+
+function listen(hook, path, onTaken) {
+  const fs = require('fs');
+  const server = require('net').createServer(quiet((socket) => accept(hook, socket)));
+  server.on('error', quiet((error) => error.code === 'EADDRINUSE' && onTaken()));
+  server.on('listening', quiet(() => {
+    process.once('exit', quiet(() => fs.unlinkSync(path)));
+  }));
+  // exclusive: a cluster's worker would else ask its primary to listen for it.
+  server.listen({ path, exclusive: true });
+  server.unref();
+  // Listening has begun by now, and nobody is accepted before the loop turns.
+  fs.chmodSync(path, 0o600);
+}
+
+/** Removes sockets of hooks that were killed. Only a connection can tell: their processes may be
+ * in pid namespaces that we do not see. */
+function tidy(directory, own) {
+  require('fs').readdir(directory, quiet((error, names) => {
+    if (error) return;
+    const sockets = names.filter((name) => /^node-\d+-\d+\.sock$/.test(name));
+    for (const name of sockets.slice(0, MAX_LEFTOVERS)) {
+      const path = require('path').join(directory, name);
+      if (path !== own) removeIfDead(path, () => {});
+    }
+  }));
+}
+
+/** Removes a socket on which nobody listens any more; a live one is left alone. */
+function removeIfDead(path, then) {
+  const probe = require('net').connect({ path });
+  probe.unref();
+  probe.on('connect', quiet(() => probe.destroy()));
+  probe.on('error', quiet((error) => {
+    if (error.code !== 'ECONNREFUSED') return;
+    require('fs').unlink(path, quiet((failed) => failed || then()));
+  }));
+}
+
+// ---- the wire ---------------------------------------------------------------------------------
+
+function frame(type, payload) {
+  const header = Buffer.allocUnsafe(HEADER_BYTES);
+  header.writeUInt32BE(payload.length, 0);
+  header[4] = type;
+  return Buffer.concat([header, payload]);
+}
+
+function say(connection, type, fields) {
+  connection.socket.write(frame(type, Buffer.from(JSON.stringify(fields))));
+}
+
+function refuse(connection, id, reason, message) {
+  say(connection, ERROR, { id, reason, message: String(message).slice(0, MAX_MESSAGE_CHARS) });
+}
+
+function accept(hook, socket) {
+  socket.unref();
+  socket.on('error', () => {});
+  if (hook.connections >= MAX_CONNECTIONS) {
+    socket.destroy();
+    return;
+  }
+  hook.connections += 1;
+  const connection = { hook, socket, input: Buffer.alloc(0), job: null };
+  socket.on('close', quiet(() => {
+    hook.connections -= 1;
+    if (connection.job) connection.job.cancelled = true;
+  }));
+  socket.on('data', quiet((bytes) => {
+    if (!receive(connection, bytes)) socket.destroy();
+  }));
+  say(connection, HELLO, whoAmI(hook));
+}
+
+/** Takes in bytes of the agent; false where they are not this protocol. */
+function receive(connection, bytes) {
+  let input = connection.input.length ? Buffer.concat([connection.input, bytes]) : bytes;
+  while (input.length >= HEADER_BYTES) {
+    const length = input.readUInt32BE(0);
+    if (length > MAX_JSON_BYTES) return false; // an agent sends nothing longer
+    const end = HEADER_BYTES + length;
+    if (input.length < end) break;
+    if (!understand(connection, input[4], input.subarray(HEADER_BYTES, end))) return false;
+    input = input.subarray(end);
+  }
+  connection.input = Buffer.from(input);
+  return true;
+}
+
+function understand(connection, type, payload) {
+  if (type === CANCEL && connection.job) connection.job.cancelled = true;
+  if (type !== REQUEST) return true;
+  const request = quietly(() => JSON.parse(payload.toString('utf8')));
+  if (typeof request !== 'object' || request === null) return false;
+  if (!Number.isInteger(request.id)) return false;
+  if (connection.job) {
+    refuse(connection, request.id, 'BUSY', 'cannot run a second request: one runs at a time');
+  } else {
+    run(connection, request.id, request.command);
+  }
+  return true;
+}
+
+function run(connection, id, command) {
+  const answer = (result) => say(connection, RESULT, { id, result });
+  try {
+    if (command === 'info') answer(info(connection.hook));
+    else if (command === 'stats') answer(stats());
+    else if (command === 'gc') answer(collect());
+    else if (command === 'heap') heap(connection, id);
+    else {
+      const message = `cannot run command '${command}': this hook does not know it`;
+      refuse(connection, id, 'UNKNOWN_COMMAND', message);
+    }
+  } catch (error) {
+    refuse(connection, id, 'FAILED', `cannot run command '${command}': ${error}`);
+  }
+}
+
+// ---- commands ---------------------------------------------------------------------------------
+
+function whoAmI(hook) {
+  return {
+    protocol: PROTOCOL,
+    hook_version: HOOK_VERSION,
+    runtime: 'node',
+    runtime_version: process.versions.node,
+    pid: process.pid,
+    start_ticks: hook.ticks,
+    service: process.env.MEMWATCH_SERVICE_NAME || '',
+    commands: COMMANDS,
+  };
+}
+
+function info(hook) {
+  let left = MAX_ARGV_CHARS;
+  const argv = [];
+  for (const word of process.argv) {
+    if (left <= 0) break;
+    argv.push(word.slice(0, left));
+    left -= word.length;
+  }
+  return {
+    ...whoAmI(hook),
+    argv,
+    main: process.argv[1] || '',
+    started_millis: Math.round(Date.now() - process.uptime() * 1000),
+  };
+}
+
+function stats() {
+  const v8 = require('v8');
+  const memory = process.memoryUsage();
+  const whole = v8.getHeapStatistics();
+  return {
+    memory: {
+      rss_bytes: memory.rss,
+      heap_total_bytes: memory.heapTotal,
+      heap_used_bytes: memory.heapUsed,
+      external_bytes: memory.external,
+      array_buffers_bytes: memory.arrayBuffers,
+    },
+    heap: {
+      used_heap_bytes: whole.used_heap_size,
+      total_heap_bytes: whole.total_heap_size,
+      heap_limit_bytes: whole.heap_size_limit,
+      malloced_bytes: whole.malloced_memory,
+      native_contexts: whole.number_of_native_contexts,
+      detached_contexts: whole.number_of_detached_contexts,
+    },
+    spaces: v8.getHeapSpaceStatistics().map((space) => ({
+      name: space.space_name,
+      used_bytes: space.space_used_size,
+      size_bytes: space.space_size,
+    })),
+    uptime_millis: Math.round(process.uptime() * 1000),
+  };
+}
+
+function collect() {
+  if (typeof globalThis.gc !== 'function') return { available: false };
+  const before = process.memoryUsage().heapUsed;
+  globalThis.gc();
+  const collected = Math.max(0, before - process.memoryUsage().heapUsed);
+  return { available: true, collected };
+}
+
+// ---- heap -------------------------------------------------------------------------------------
+
+/**
+ * Takes the snapshot and sends it. V8 builds and writes it in one go, whatever its stream's reader
+ * says, so every piece is written to the socket right there, while the app stands still anyway:
+ * kept for later, the pieces would cost the app the size of the file. What a slow agent leaves
+ * over after MAX_WAIT_MILLIS is kept after all, and sent from the event loop.
+ */
+function heap(connection, id) {
+  const { hook } = connection;
+  if (hook.heapRuns) {
+    refuse(connection, id, 'BUSY', 'cannot take a snapshot: another one is being taken');
+    return;
+  }
+  hook.heapRuns = true;
+  const job = { cancelled: false, outlet: new Outlet(connection.socket) };
+  connection.job = job;
+  const end = quiet((result, error) => {
+    hook.heapRuns = false;
+    connection.job = null;
+    if (error) refuse(connection, id, 'FAILED', `cannot take a snapshot: ${error}`);
+    else if (job.cancelled) refuse(connection, id, 'CANCELLED', 'cannot go on: it was given up');
+    else say(connection, RESULT, { id, result });
+  });
+  // The loop turns once more, so that HELLO has left libuv's queue for certain.
+  setImmediate(() => {
+    try {
+      if (job.cancelled) end(null);
+      else takeSnapshot(job, end);
+    } catch (error) {
+      end(null, error);
+    }
+  });
+}
+
+function takeSnapshot(job, end) {
+  const before = costNow();
+  const stream = require('v8').getHeapSnapshot();
+  stream.on('error', (error) => end(null, error));
+  // Node pushes all pieces from within this read(): taken here, they never pile up in the stream.
+  stream.push = quiet((piece) => {
+    if (piece !== null) {
+      job.outlet.data(piece);
+      return true;
+    }
+    const result = outcome(job.outlet, before, costNow());
+    job.outlet.drain(() => job.cancelled, () => end(result));
+    return false;
+  });
+  stream.read(0);
+}
+
+function costNow() {
+  const usage = process.resourceUsage();
+  return {
+    millis: performance.now(),
+    cpuMicros: usage.userCPUTime + usage.systemCPUTime,
+    highestRssBytes: usage.maxRSS * 1024,
+    rssBytes: process.memoryUsage.rss(),
+  };
+}
+
+function outcome(outlet, before, after) {
+  const grew = after.highestRssBytes > before.highestRssBytes; // else that peak is an older one
+  const kept = outlet.keptBytes;
+  return {
+    size_bytes: outlet.sizeBytes,
+    objects: outlet.objects,
+    pause_millis: Math.round((after.millis - before.millis) * 1000) / 1000,
+    cpu_millis: Math.round((after.cpuMicros - before.cpuMicros) / 1000),
+    extra_memory_bytes: grew ? after.highestRssBytes - before.rssBytes : null,
+    notes: kept ? [`the agent read slowly: ${kept} bytes waited in the target's memory`] : [],
+  };
+}
+
+/** The way out for DATA: straight to the socket while it takes them, then from memory. */
+class Outlet {
+  constructor(socket) {
+    this.socket = socket;
+    this.kept = []; // whole frames, but for the first, which may be the rest of one
+    this.keptBytes = 0;
+    this.sizeBytes = 0;
+    this.objects = null;
+    this.waitedMillis = 0;
+  }
+
+  data(piece) {
+    if (this.sizeBytes === 0) {
+      const found = /"node_count":(\d+)/.exec(piece.toString('latin1'));
+      this.objects = found ? Number(found[1]) : null;
+    }
+    this.sizeBytes += piece.length;
+    for (let at = 0; at < piece.length; at += MAX_DATA_BYTES) {
+      const bytes = frame(DATA, piece.subarray(at, at + MAX_DATA_BYTES));
+      const written = this.kept.length ? 0 : this.writeNow(bytes);
+      if (written === bytes.length) continue;
+      this.kept.push(bytes.subarray(written));
+      this.keptBytes += bytes.length - written;
+    }
+  }
+
+  /** Writes to the socket's descriptor past the event loop; returns how much it took. */
+  writeNow(bytes) {
+    const fd = this.socket._handle ? this.socket._handle.fd : -1;
+    if (!(fd >= 0) || this.socket.writableLength > 0) return 0;
+    let at = 0;
+    while (at < bytes.length) {
+      try {
+        at += require('fs').writeSync(fd, bytes, at, bytes.length - at);
+      } catch (error) {
+        if (error.code !== 'EAGAIN' || !this.waited()) break;
+      }
+    }
+    return at;
+  }
+
+  /** Waits a millisecond for the agent to read; false where it has had its time. */
+  waited() {
+    if (this.waitedMillis >= MAX_WAIT_MILLIS) return false;
+    this.waitedMillis += 1;
+    return quietly(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)) !== undefined;
+  }
+
+  /** Sends what was kept as fast as it is read; after a cancel, only the frame that has begun. */
+  drain(isCancelled, done) {
+    const next = this.kept.shift();
+    if (next === undefined || this.socket.destroyed) {
+      this.kept = [];
+      done();
+      return;
+    }
+    this.socket.write(next, quiet(() => {
+      if (isCancelled()) this.kept = [];
+      this.drain(isCancelled, done);
+    }));
+  }
+}
+
+quietly(() => {
+  if (!isWanted()) return;
+  globalThis[MARK] = HOOK_VERSION;
+  setImmediate(quiet(start));
+});
