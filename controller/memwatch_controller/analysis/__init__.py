@@ -1,0 +1,1 @@
+"""Compares snapshots in worker processes, so that the controller itself stays small and alive."""

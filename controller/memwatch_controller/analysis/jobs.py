@@ -1,0 +1,132 @@
+"""What a worker process is asked and what it answers: one JSON document each way; pure.
+
+The numbers of the answer are those of docs/formats/report.md. Nothing in here imports numpy:
+the controller reads answers, only the worker makes them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class JobSnapshot:
+    """One snapshot of a job: a readable file, and what errors call it."""
+
+    id: str
+    path: str
+    id_epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Snapshots of one target, oldest first; the first and the last are compared.
+
+    Attributes:
+        memory_bytes: the worker's limit for its own memory.
+        max_classes: how many classes are listed.
+    """
+
+    snapshots: tuple[JobSnapshot, ...]
+    memory_bytes: int
+    max_classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Whole figures of one snapshot: nodes of size 0 are not counted."""
+
+    object_count: int
+    shallow_size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassChange:
+    """How one class changed; where ids do not compare, new and gone are the net change."""
+
+    class_name: str
+    count_before: int
+    count_after: int
+    shallow_size_before_bytes: int
+    shallow_size_after_bytes: int
+    new_count: int
+    new_size_bytes: int
+    gone_count: int
+    gone_size_bytes: int
+
+    @property
+    def count_delta(self) -> int:
+        """Objects more than before."""
+        return self.count_after - self.count_before
+
+    @property
+    def size_delta(self) -> int:
+        """Bytes more than before."""
+        return self.shallow_size_after_bytes - self.shallow_size_before_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a worker found.
+
+    Attributes:
+        by_id: whether objects were told apart by id.
+        totals: one for each snapshot of the job, in its order.
+        classes: by growth of shallow size, the most first; cut at the job's `max_classes`.
+        class_count: how many classes there are in all.
+    """
+
+    by_id: bool
+    totals: tuple[Totals, ...]
+    classes: tuple[ClassChange, ...]
+    class_count: int
+
+
+class JobFailedError(Exception):
+    """What a worker answers where it cannot: a sentence without a traceback."""
+
+
+def dump_job(job: Job) -> bytes:
+    """A job as the worker reads it."""
+    return json.dumps(asdict(job)).encode()
+
+
+def load_job(document: bytes) -> Job:
+    """A job, of the controller that started us."""
+    fields = json.loads(document)
+    fields["snapshots"] = tuple(JobSnapshot(**snapshot) for snapshot in fields["snapshots"])
+    return Job(**fields)
+
+
+def dump_answer(comparison: Comparison | None, failure: str = "") -> bytes:
+    """An answer as the controller reads it."""
+    found = asdict(comparison) if comparison is not None else None
+    return json.dumps({"comparison": found, "failure": failure}).encode()
+
+
+def load_answer(document: bytes) -> Comparison:
+    """An answer.
+
+    Raises:
+        JobFailedError: the worker says that it cannot.
+        ValueError: it is no answer.
+    """
+    answer = json.loads(document)
+    if not isinstance(answer, Mapping):
+        raise ValueError("no object")
+    if answer.get("failure"):
+        raise JobFailedError(str(answer["failure"]))
+    try:
+        return _comparison(answer["comparison"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no comparison: {error}") from error
+
+
+def _comparison(found: Mapping[str, Any]) -> Comparison:
+    return Comparison(
+        by_id=found["by_id"],
+        totals=tuple(Totals(**totals) for totals in found["totals"]),
+        classes=tuple(ClassChange(**change) for change in found["classes"]),
+        class_count=found["class_count"],
+    )
