@@ -115,15 +115,16 @@ class HeadroomError(CaptureError):
         "available_bytes",
     )
 
-    def __init__(self, pid: int, needed_bytes: int, available_bytes: int, limit: str) -> None:
-        super().__init__(pid, needed_bytes, available_bytes, limit)
-        self.pid, self.limit = pid, limit
+    def __init__(self, pid: int, needed_bytes: int, available_bytes: int) -> None:
+        super().__init__(pid, needed_bytes, available_bytes)
+        self.pid = pid
         self.needed_bytes, self.available_bytes = needed_bytes, available_bytes
 
     def __str__(self) -> str:
         return (
             f"cannot capture process {self.pid}: it needs about {self.needed_bytes} bytes of extra "
-            f"memory and {self.limit} leaves {self.available_bytes}; raise the limit, or force it"
+            f"memory and {self.available_bytes} are left under its limit; raise the limit, "
+            "or force it"
         )
 
 
@@ -219,19 +220,16 @@ class SpoolFullError(SpoolError):
 
     code = _Code.FAILED_PRECONDITION
     reason = Reason.SPOOL_FULL
-    told = (
-        "used_bytes",
-        "limit_bytes",
-    )
+    told = ("used_bytes", "quota_bytes")
 
-    def __init__(self, used_bytes: int, limit_bytes: int, cause: str) -> None:
-        super().__init__(used_bytes, limit_bytes, cause)
-        self.used_bytes, self.limit_bytes, self.cause = used_bytes, limit_bytes, cause
+    def __init__(self, cause: str, used_bytes: int, quota_bytes: int) -> None:
+        super().__init__(cause, used_bytes, quota_bytes)
+        self.cause, self.used_bytes, self.quota_bytes = cause, used_bytes, quota_bytes
 
     def __str__(self) -> str:
         return (
             f"cannot keep the snapshot in the spool: {self.cause} ({self.used_bytes} of "
-            f"{self.limit_bytes} bytes used); discard stored snapshots, or raise --spool-quota"
+            f"{self.quota_bytes} bytes used); discard stored snapshots, or raise --spool-quota"
         )
 
 

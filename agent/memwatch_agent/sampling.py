@@ -33,13 +33,21 @@ class Sampler:
             cpu_millis=stat.cpu_ticks * 1000 // procfs.CLOCK_TICKS,
             pss_bytes=self._pss(folder) if stat.rss_bytes <= MAX_PSS_RSS_BYTES else None,
         )
-        sample.sample_time.FromMilliseconds(int(self.now() * 1000))
         self._add_cgroup(sample, pid)
-        if heap is not None:
-            if heap.used_bytes is not None:
-                sample.heap_used_bytes = heap.used_bytes
-            if heap.limit_bytes is not None:
-                sample.heap_limit_bytes = heap.limit_bytes
+        return self._finished(sample, heap)
+
+    def unseen(self, heap: HeapFigures | None) -> common_pb2.MemorySample:
+        """What can be said of a process that only its hook knows of."""
+        return self._finished(common_pb2.MemorySample(), heap)
+
+    def _finished(
+        self, sample: common_pb2.MemorySample, heap: HeapFigures | None
+    ) -> common_pb2.MemorySample:
+        sample.sample_time.FromMilliseconds(int(self.now() * 1000))
+        if heap is not None and heap.used_bytes is not None:
+            sample.heap_used_bytes = heap.used_bytes
+        if heap is not None and heap.limit_bytes is not None:
+            sample.heap_limit_bytes = heap.limit_bytes
         return sample
 
     def _add_cgroup(self, sample: common_pb2.MemorySample, pid: int) -> None:

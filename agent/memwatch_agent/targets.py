@@ -53,6 +53,7 @@ class Target:
     hook: Hook | None
     ways: tuple[Way, ...]
     unavailable: str
+    service: str
 
     @property
     def process(self) -> Process:
@@ -134,7 +135,7 @@ def to_pb(
         container_id=found.container.container_id,
         pod=place.pod,
         namespace=place.namespace,
-        service=found.service or place.service or service_name(found.runtime, found.argv),
+        service=target.service,
         command=found.command,
         labels=place.labels,
         hooked=target.hook is not None,
@@ -198,9 +199,12 @@ class Roster:
     def sample(
         self, target: Target, heap: HeapFigures | None = None
     ) -> common_pb2.MemorySample | None:
-        """The target's memory now; None where it cannot be seen or has ended. Reads /proc."""
+        """The target's memory now; None where it has ended. Reads /proc.
+
+        Of a process that cannot be seen, the hook's word is all there is.
+        """
         if not target.found.visible:
-            return None
+            return self._sampler.unseen(heap) if target.id in self._targets else None
         return self._sampler.sample(target.found.pid, target.found.start_ticks, heap)
 
     async def _look(self) -> None:
@@ -223,5 +227,5 @@ class Roster:
 
     def _target(self, found: Found, hook: Hook | None) -> Target:
         ways, unavailable = ways_into(found, hook, self.place)
-        host = self.place.host_key
-        return Target(found.id(host), found, hook, ways, unavailable)
+        service = found.service or self.place.service or service_name(found.runtime, found.argv)
+        return Target(found.id(self.place.host_key), found, hook, ways, unavailable, service)

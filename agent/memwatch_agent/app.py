@@ -1,0 +1,230 @@
+"""Constructs an agent out of its parts, serves it, and stops it gracefully."""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+import memwatch_proto
+from memwatch_agent.captures import Captures
+from memwatch_agent.drivers.base import Runtime, Way
+from memwatch_agent.drivers.hook import HookDriver
+from memwatch_agent.errors import SettingsError
+from memwatch_agent.figures import Drivers, Figures
+from memwatch_agent.history import History
+from memwatch_agent.hooks import HookFinder
+from memwatch_agent.link import Backoff, Link
+from memwatch_agent.processes import ProcessTable
+from memwatch_agent.sampling import Sampler
+from memwatch_agent.service import AgentService
+from memwatch_agent.settings import Settings
+from memwatch_agent.spool import Spool, free_bytes
+from memwatch_agent.statedir import StateDir
+from memwatch_agent.taking import Taker
+from memwatch_agent.targets import Place, Roster, read_place
+from memwatch_proto import auth, keepalive
+from memwatch_proto.v1 import agents_pb2, agents_pb2_grpc, targets_pb2
+
+PROC = Path("/proc")
+
+#: Calls that run longer after SIGTERM are cancelled.
+STOP_GRACE_SECONDS = 5.0
+
+#: Calls above this number are refused: an agent has a controller and a few people as callers.
+MAX_CALLS = 256
+
+_SERVICES = (
+    agents_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
+    health.SERVICE_NAME,
+    reflection.SERVICE_NAME,
+)
+
+_CAPABILITIES = tuple(
+    agents_pb2.Capability(name=name, enabled=True)
+    for name in ("node-attach", "node-hook", "python-hook")
+)
+
+_log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT; the exit code.
+
+    Raises:
+        SettingsError: the agent cannot start with these settings.
+        StateDirError: the state directory cannot be used.
+    """
+    _log_json(settings.log_level)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with StateDir(settings.state_dir) as state:
+        await Agent(settings, state).serve(stop)
+    return 0
+
+
+class Agent:
+    """One agent: every part, made once, in the order of need."""
+
+    def __init__(self, settings: Settings, state: StateDir) -> None:
+        self._settings = settings
+        self._state = state
+        self._started = time.time()
+        self._address = settings.advertise or settings.listen
+        self._place = _place(settings)
+        drivers = _drivers()
+        sampler = Sampler(PROC, time.time)
+        hooks = HookFinder(settings.hook_dirs, time.monotonic, time.time)
+        table = ProcessTable(PROC, settings.pids)
+        self._roster = Roster(table, hooks, sampler, self._place, bool(settings.pids))
+        self._figures = Figures(self._roster, drivers, time.monotonic)
+        self._agent_id = state.agent_id()
+        self._spool = Spool(state.path / "spool", settings.spool_quota_bytes, free_bytes)
+        taker = Taker(
+            PROC,
+            self._roster,
+            self._figures,
+            drivers,
+            self._spool,
+            History(state.path / "history.json"),
+            time.time,
+            _new_snapshot_id,
+        )
+        self._captures = Captures(self._roster, taker, self._spool, time.monotonic)
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Serves until `stop` is set."""
+        server, health_service = self._server()
+        await server.start()
+        await health_service.set("", health_pb2.HealthCheckResponse.SERVING)
+        _log.info("serving", agent=self._agent_id, listen=self._settings.listen)
+        tasks = [asyncio.create_task(self._link().run())] if self._settings.controller else []
+        try:
+            await stop.wait()
+        finally:
+            _log.info("stopping")
+            await health_service.enter_graceful_shutdown()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._captures.close()
+            await server.stop(STOP_GRACE_SECONDS)
+
+    async def about(self) -> agents_pb2.Agent:
+        """Who the agent is now."""
+        agent = agents_pb2.Agent(
+            id=self._agent_id,
+            version=memwatch_proto.__version__,
+            host=self._settings.host,
+            pod=self._place.pod,
+            namespace=self._place.namespace,
+            address=self._address,
+            capabilities=_CAPABILITIES,
+            spooled=self._spool.snapshots(),
+        )
+        agent.start_time.FromMilliseconds(int(self._started * 1000))
+        return agent
+
+    async def targets(self) -> Sequence[targets_pb2.Target]:
+        """Looks for targets and samples each."""
+        await self._roster.refresh()
+        return await self._figures.described()
+
+    def _server(self) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+        settings = self._settings
+        server = grpc.aio.server(
+            interceptors=[auth.TokenInterceptor(settings.token)] if settings.token else [],
+            options=keepalive.SERVER_OPTIONS,
+            maximum_concurrent_rpcs=MAX_CALLS,
+        )
+        service = AgentService(self.about, self._roster, self._figures, self._captures, self._spool)
+        agents_pb2_grpc.add_AgentServiceServicer_to_server(service, server)
+        health_service = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
+        reflection.enable_server_reflection(_SERVICES, server)
+        self._bind(server)
+        return server, health_service
+
+    def _bind(self, server: grpc.aio.Server) -> None:
+        """Binds the address; a Unix socket is for its owner alone."""
+        listen, cert, key = self._settings.listen, self._settings.tls_cert, self._settings.tls_key
+        mask = os.umask(0o177)
+        try:
+            if cert and key:
+                pair = [(key.read_bytes(), cert.read_bytes())]
+                port = server.add_secure_port(listen, grpc.ssl_server_credentials(pair))
+            else:
+                port = server.add_insecure_port(listen)
+        except (RuntimeError, OSError) as error:
+            raise SettingsError("--listen", listen, "the address cannot be bound") from error
+        finally:
+            os.umask(mask)
+        if not listen.startswith("unix:") and not self._settings.advertise:
+            self._address = f"{listen.rpartition(':')[0]}:{port}"
+
+    def _link(self) -> Link:
+        return Link(
+            self._channel,
+            auth.bearer(self._settings.token),
+            self.about,
+            self.targets,
+            Backoff(random.random),
+        )
+
+    def _channel(self) -> grpc.aio.Channel:
+        settings = self._settings
+        if settings.tls_ca is None:
+            return grpc.aio.insecure_channel(settings.controller, keepalive.CHANNEL_OPTIONS)
+        credentials = grpc.ssl_channel_credentials(settings.tls_ca.read_bytes())
+        return grpc.aio.secure_channel(settings.controller, credentials, keepalive.CHANNEL_OPTIONS)
+
+
+def _drivers() -> Drivers:
+    """A driver for each runtime and way."""
+    hook = HookDriver()
+    return {(Runtime.NODE, Way.HOOK): hook, (Runtime.PYTHON, Way.HOOK): hook}
+
+
+def _new_snapshot_id() -> str:
+    """An id that sorts by time and that no other agent makes."""
+    return f"s-{int(time.time() * 1000):012x}-{secrets.token_hex(6)}"
+
+
+def _place(settings: Settings) -> Place:
+    uid, may_signal_all, host_key = read_place(PROC, settings.pod_uid)
+    return Place(
+        uid=uid,
+        may_signal_all=may_signal_all,
+        host_key=host_key,
+        pod=settings.pod,
+        namespace=settings.namespace,
+        pod_uid=settings.pod_uid,
+        service=settings.service,
+        labels=settings.labels,
+    )
+
+
+def _log_json(level: str) -> None:
+    """One JSON object a line on standard error."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,99 @@
+"""What earlier captures have cost, kept in one small file of the state directory."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from memwatch_agent.safety import Cost, Past
+from memwatch_agent.statedir import write_atomically
+
+FORMAT = 1
+
+#: A record is about 300 bytes; a host's targets, each with several captures.
+MAX_RECORDS = 500
+
+#: Older captures of the same process say no more.
+MAX_PAST = 8
+
+#: The file is not read beyond this.
+_MAX_FILE_BYTES = 1024 * 1024
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One capture.
+
+    Attributes:
+        target_id: the process it was of.
+        kin: what its like have in common: runtime, version, way and service.
+        basis_bytes: the size it was taken at.
+        pause_millis, extra_memory_bytes, raw_size_bytes: what it cost.
+        duration_millis: how long it took.
+    """
+
+    target_id: str
+    kin: str
+    basis_bytes: int
+    pause_millis: float
+    extra_memory_bytes: int
+    raw_size_bytes: int
+    duration_millis: float
+
+    @property
+    def past(self) -> Past:
+        """The record as the preflight takes it."""
+        cost = Cost(self.pause_millis, self.extra_memory_bytes, self.raw_size_bytes)
+        return Past(self.basis_bytes, cost)
+
+
+class History:
+    """The newest captures, oldest first. `learn` writes the file: call it from a thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._records = _read(path)
+
+    def past(self, target_id: str, kin: str) -> Sequence[Record]:
+        """Earlier captures of a process, the newest first; of its like where it has none."""
+        newest = self._records[::-1]
+        own = [record for record in newest if record.target_id == target_id]
+        return (own or [record for record in newest if record.kin == kin])[:MAX_PAST]
+
+    def learn(self, record: Record) -> None:
+        """Adds a capture. A file that cannot be written costs only what it would have taught."""
+        self._records = [*self._records, record][-MAX_RECORDS:]
+        fields = {"format": FORMAT, "captures": [asdict(one) for one in self._records]}
+        try:
+            write_atomically(self._path, json.dumps(fields).encode())
+        except OSError as error:
+            _log.warning("cannot keep what captures cost", cause=error.strerror)
+
+
+def _read(path: Path) -> list[Record]:
+    """The records of a file; none where it is missing or damaged."""
+    try:
+        with path.open("rb") as file:
+            fields: Any = json.loads(file.read(_MAX_FILE_BYTES))
+        if fields["format"] != FORMAT:
+            return []
+        records = [Record(**one) for one in fields["captures"]]
+        return [record for record in records if _sane(record)][-MAX_RECORDS:]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _sane(record: Record) -> bool:
+    figures = (
+        record.basis_bytes,
+        record.pause_millis,
+        record.extra_memory_bytes,
+        record.raw_size_bytes,
+        record.duration_millis,
+    )
+    return all(isinstance(figure, int | float) and figure >= 0 for figure in figures)

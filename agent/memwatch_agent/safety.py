@@ -1,0 +1,159 @@
+"""Whether a capture may go on: what it will cost, what there is, and the verdict. Pure.
+
+The prediction starts from measured figures of each way and is drawn towards what the target's
+own earlier captures have cost.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memwatch_agent.cgroups import Level
+from memwatch_agent.drivers.base import HeapFigures, Process, Runtime
+from memwatch_agent.errors import HeadroomError, PauseBudgetError
+from memwatch_proto.v1 import agents_pb2
+
+_MB = 1024 * 1024
+
+#: V8 takes 6 to 8 times its heap in memory of its own while it writes a snapshot.
+NODE_MEMORY_PER_HEAP = 8.0
+#: A `.heapsnapshot` has about twice the bytes of the heap that it describes.
+NODE_RAW_PER_HEAP = 2.0
+#: Milliseconds of stopped event loop for each MB of heap, up to and including a major version.
+NODE_PAUSE_PER_MB = ((20, 110.0), (22, 88.0), (999, 63.0))
+_NODE_OLDEST_PAUSE = NODE_PAUSE_PER_MB[0][1]
+
+#: A forked Python copies what it touches and builds its own tables.
+PYTHON_MEMORY_PER_RSS = 2.0
+PYTHON_RAW_PER_RSS = 1.0
+#: Copying the page tables takes 35 ms for each GiB; waking the hook's thread and the collector
+#: take the rest.
+PYTHON_PAUSE_PER_MB = 35.0 / 1024
+PYTHON_PAUSE_MILLIS = 50.0
+
+#: How much an earlier capture counts beside the next newer one.
+_OLDER = 0.5
+#: How much the general figures count beside the newest capture of the same process: they may be
+#: wrong by a factor of five and still move a prediction by less than a third.
+_GENERAL = 0.05
+
+#: A learned prediction is kept within 30 %, so that much more must be there. The general figures
+#: are upper ends already.
+LEARNED_MARGIN = 1.3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one capture costs, predicted or measured."""
+
+    pause_millis: float
+    extra_memory_bytes: float
+    raw_size_bytes: float
+
+
+@dataclass(frozen=True)
+class Past:
+    """One earlier capture: the size it was taken at, and what it cost."""
+
+    basis_bytes: int
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A prediction, and how many earlier captures it rests on."""
+
+    cost: Cost
+    learned_from: int
+
+    @property
+    def needed_bytes(self) -> int:
+        """The memory that must be there, with the margin for a wrong prediction."""
+        margin = LEARNED_MARGIN if self.learned_from else 1.0
+        return int(self.cost.extra_memory_bytes * margin)
+
+
+def basis_bytes(process: Process, heap: HeapFigures, rss_bytes: int) -> int:
+    """The size that costs grow with: V8's heap where it is known, else the resident memory."""
+    if process.runtime is Runtime.NODE and heap.used_bytes:
+        return heap.used_bytes
+    return rss_bytes
+
+
+def general_cost(process: Process, basis: int) -> Cost:
+    """The cost of a capture of nobody in particular, from the figures above."""
+    if process.runtime is Runtime.NODE:
+        pause = node_pause_per_mb(process.version) * basis / _MB
+        return Cost(pause, NODE_MEMORY_PER_HEAP * basis, NODE_RAW_PER_HEAP * basis)
+    pause = PYTHON_PAUSE_MILLIS + PYTHON_PAUSE_PER_MB * basis / _MB
+    return Cost(pause, PYTHON_MEMORY_PER_RSS * basis, PYTHON_RAW_PER_RSS * basis)
+
+
+def node_pause_per_mb(version: str) -> float:
+    """Milliseconds of pause for each MB of heap; the oldest Node's where the version is unknown."""
+    major = version.partition(".")[0]
+    if not major.isdigit():
+        return _NODE_OLDEST_PAUSE
+    return next(pause for newest, pause in NODE_PAUSE_PER_MB if int(major) <= newest)
+
+
+def estimate(general: Cost, basis: int, past: Sequence[Past]) -> Estimate:
+    """The cost at a size, drawn towards what earlier captures have cost.
+
+    `past` is the newest first. Costs are taken to grow with the size in proportion.
+    """
+    weights = [_GENERAL, *(_OLDER**age for age in range(len(past)))]
+    scaled = [general, *(_scaled(one, basis) for one in past)]
+
+    def mean(of: Sequence[float]) -> float:
+        return sum(w * value for w, value in zip(weights, of, strict=True)) / sum(weights)
+
+    cost = Cost(
+        mean([one.pause_millis for one in scaled]),
+        mean([one.extra_memory_bytes for one in scaled]),
+        mean([one.raw_size_bytes for one in scaled]),
+    )
+    return Estimate(cost, len(past))
+
+
+def _scaled(past: Past, basis: int) -> Cost:
+    factor = basis / max(past.basis_bytes, 1)
+    cost = past.cost
+    return Cost(
+        cost.pause_millis * factor,
+        cost.extra_memory_bytes * factor,
+        cost.raw_size_bytes * factor,
+    )
+
+
+def refusal(
+    pid: int, estimate: Estimate, room: Level | None, max_pause_millis: int
+) -> HeadroomError | PauseBudgetError | None:
+    """Why the capture must not go on; None where it may.
+
+    Args:
+        pid: the process, for the sentence.
+        estimate: what it will cost.
+        room: the limited level with the least headroom; None where there is no limit.
+        max_pause_millis: the longest pause that the caller allows; 0: any.
+    """
+    headroom = room.headroom_bytes if room else None
+    if headroom is not None and estimate.needed_bytes > headroom:
+        return HeadroomError(pid, estimate.needed_bytes, headroom)
+    if max_pause_millis and estimate.cost.pause_millis > max_pause_millis:
+        return PauseBudgetError(pid, round(estimate.cost.pause_millis), max_pause_millis)
+    return None
+
+
+def to_pb(
+    estimate: Estimate, room: Level | None, refused: HeadroomError | PauseBudgetError | None
+) -> agents_pb2.Preflight:
+    """The verdict as it crosses a call."""
+    return agents_pb2.Preflight(
+        pause_millis=round(estimate.cost.pause_millis),
+        extra_memory_bytes=round(estimate.cost.extra_memory_bytes),
+        headroom_bytes=room.headroom_bytes if room else None,
+        raw_size_bytes=round(estimate.cost.raw_size_bytes),
+        learned_from=estimate.learned_from,
+        allowed=refused is None,
+        refusal=str(refused) if refused else "",
+    )

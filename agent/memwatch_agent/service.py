@@ -1,0 +1,162 @@
+"""AgentService: decodes a call, asks the part that knows, encodes the answer; nothing else."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from memwatch_agent.captures import Captures
+from memwatch_agent.drivers.base import Way
+from memwatch_agent.drivers.errors import DriverError
+from memwatch_agent.errors import (
+    AgentError,
+    BadRequestError,
+    OffsetOutOfRangeError,
+    TargetNotFoundError,
+    failure,
+)
+from memwatch_agent.figures import Figures
+from memwatch_agent.spool import Spool
+from memwatch_agent.taking import CaptureSpec
+from memwatch_agent.targets import Roster
+from memwatch_proto.chunks import read_chunks
+from memwatch_proto.status import to_status
+from memwatch_proto.v1 import agents_pb2, agents_pb2_grpc, common_pb2, snapshots_pb2
+
+#: A sample takes up to a few milliseconds of the agent's CPU.
+MIN_WATCH_MILLIS = 100
+DEFAULT_WATCH_MILLIS = 1_000
+
+DEFAULT_TIMEOUT_MILLIS = 30 * 60 * 1000
+
+#: A name for a request; see common.proto.
+MAX_REQUEST_ID_CHARS = 128
+MAX_PHASE_CHARS = 64
+
+_WAYS = {
+    common_pb2.CAPTURE_WAY_UNSPECIFIED: None,
+    common_pb2.CAPTURE_WAY_HOOK: Way.HOOK,
+    common_pb2.CAPTURE_WAY_ATTACH: Way.ATTACH,
+}
+_KINDS = (common_pb2.SNAPSHOT_KIND_UNSPECIFIED, common_pb2.SNAPSHOT_KIND_HEAP)
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@contextlib.asynccontextmanager
+async def _translated(context: _Context) -> AsyncIterator[None]:
+    """Ends the call with the status of an error that the block raises."""
+    try:
+        yield
+    except (AgentError, DriverError) as error:
+        await context.abort_with_status(to_status(failure(error)))
+
+
+class AgentService(agents_pb2_grpc.AgentServiceServicer):
+    """The calls of proto/memwatch_proto/v1/agents.proto."""
+
+    def __init__(
+        self,
+        about: Callable[[], Awaitable[agents_pb2.Agent]],
+        roster: Roster,
+        figures: Figures,
+        captures: Captures,
+        spool: Spool,
+    ) -> None:
+        """`about` tells who the agent is now."""
+        self._about = about
+        self._roster = roster
+        self._figures = figures
+        self._captures = captures
+        self._spool = spool
+
+    async def GetAgent(  # noqa: N802
+        self, request: agents_pb2.GetAgentRequest, context: _Context
+    ) -> agents_pb2.Agent:
+        """Who the agent is."""
+        return await self._about()
+
+    async def ListTargets(  # noqa: N802
+        self, request: agents_pb2.AgentServiceListTargetsRequest, context: _Context
+    ) -> agents_pb2.AgentServiceListTargetsResponse:
+        """Every process that the agent sees."""
+        async with _translated(context):
+            await self._roster.refresh()
+            targets = await self._figures.described()
+        return agents_pb2.AgentServiceListTargetsResponse(targets=targets)
+
+    async def Watch(  # noqa: N802
+        self, request: agents_pb2.WatchRequest, context: _Context
+    ) -> AsyncIterator[common_pb2.MemorySample]:
+        """Memory samples of one target until the caller goes or the process ends."""
+        seconds = max(request.interval_millis or DEFAULT_WATCH_MILLIS, MIN_WATCH_MILLIS) / 1000
+        async with _translated(context):
+            target = await self._roster.find(request.target_id)
+            while True:
+                sample = await self._figures.sample(target)
+                if sample is None:
+                    raise TargetNotFoundError(request.target_id)
+                yield sample
+                await asyncio.sleep(seconds)
+
+    async def Capture(  # noqa: N802
+        self, request: agents_pb2.CaptureRequest, context: _Context
+    ) -> AsyncIterator[agents_pb2.CaptureEvent]:
+        """Takes a snapshot, or joins the call that takes it."""
+        async with _translated(context):
+            events = self._captures.capture(capture_spec(request))
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    yield event
+
+    async def Stream(  # noqa: N802
+        self, request: agents_pb2.StreamRequest, context: _Context
+    ) -> AsyncIterator[snapshots_pb2.Chunk]:
+        """The stored bytes of a snapshot, read in a thread."""
+        async with _translated(context):
+            file, snapshot = await asyncio.to_thread(self._spool.open, request.snapshot_id)
+            with file:
+                size, offset = snapshot.stored_size_bytes, request.offset_bytes
+                if offset > size:
+                    raise OffsetOutOfRangeError(snapshot.id, offset, size)
+                chunks = read_chunks(file, offset, size, snapshot.stored_sha256)
+                while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+                    yield chunk
+
+    async def Discard(  # noqa: N802
+        self, request: agents_pb2.DiscardRequest, context: _Context
+    ) -> agents_pb2.DiscardResponse:
+        """Frees a snapshot's place in the spool."""
+        async with _translated(context):
+            await asyncio.to_thread(self._spool.discard, request.snapshot_id)
+        return agents_pb2.DiscardResponse()
+
+
+def capture_spec(request: agents_pb2.CaptureRequest) -> CaptureSpec:
+    """What a request asks for.
+
+    Raises:
+        BadRequestError: a field is of no use.
+    """
+    if not 0 < len(request.request_id) <= MAX_REQUEST_ID_CHARS:
+        raise BadRequestError(
+            "request_id", f"it must have 1 to {MAX_REQUEST_ID_CHARS} characters; a UUID is usual"
+        )
+    if len(request.session_id) > MAX_REQUEST_ID_CHARS or len(request.phase) > MAX_PHASE_CHARS:
+        raise BadRequestError("session_id and phase", "they are too long; send memwatch's own")
+    if request.kind not in _KINDS:
+        raise BadRequestError("kind", f"this agent cannot take kind {request.kind}; ask for HEAP")
+    if request.way not in _WAYS:
+        raise BadRequestError("way", f"this agent knows no way {request.way}; leave it out")
+    return CaptureSpec(
+        request_id=request.request_id,
+        target_id=request.target_id,
+        way=_WAYS[request.way],
+        force=request.force,
+        session_id=request.session_id,
+        phase=request.phase,
+        max_pause_millis=request.max_pause_millis,
+        timeout_seconds=(request.timeout_millis or DEFAULT_TIMEOUT_MILLIS) / 1000,
+    )
