@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from memwatchctl.commands import TABLE
 
 #: What `--help` may import beside the standard library.

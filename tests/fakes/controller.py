@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import grpc
 import zstandard
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from memwatch_proto import auth, chunks
 from memwatch_proto.status import Failure, Reason, to_status
 from memwatch_proto.v1 import (
