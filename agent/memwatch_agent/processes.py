@@ -105,6 +105,7 @@ class Found:
             environ=self.environ or {},
             root=self.root,
             hook_socket=hook_socket,
+            visible=self.visible,
         )
 
 

@@ -64,6 +64,8 @@ class Process:
             empty where it cannot be read.
         root: the process's root directory as the agent reaches it, such as /proc/PID/root.
         hook_socket: where its hook listens, as the agent reaches it; None without a hook.
+        visible: whether `pid` is one of the agent's pid namespace; a process that is known by
+            its hook alone is not, and nothing of it can be read in /proc.
     """
 
     pid: int
@@ -76,6 +78,7 @@ class Process:
     environ: Mapping[str, str] = field(default_factory=dict)
     root: Path = Path("/")
     hook_socket: Path | None = None
+    visible: bool = True
 
 
 @dataclass(frozen=True)

@@ -6,26 +6,30 @@ import time
 from types import TracebackType
 from typing import Self
 
-from memwatch_agent.drivers import procfs
+from memwatch_agent import procfs
+from memwatch_agent.drivers.base import Process
 
 #: V8 holds its peak for seconds; a look costs a few microseconds.
 SAMPLE_SECONDS = 0.05
 
 
 class CostMeter:
-    """Samples a process's RSS and CPU time for the length of a block."""
+    """Samples a process's RSS and CPU time for the length of a block.
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    All is 0 for a process that is not visible in /proc.
+    """
+
+    def __init__(self, target: Process) -> None:
+        self._target = target
         self._cpu_before = self._cpu_millis = self._peak_bytes = 0
         self._started = time.monotonic()
         self.rss_before_bytes = 0
 
     async def __aenter__(self) -> Self:
-        self.rss_before_bytes = self._peak_bytes = procfs.rss_bytes(self._pid)
-        self._cpu_before = self._cpu_millis = self._cpu_now()
+        self._look()
+        self.rss_before_bytes, self._cpu_before = self._peak_bytes, self._cpu_millis
         self._started = time.monotonic()
-        self._task = asyncio.create_task(self._sample(), name=f"cost of {self._pid}")
+        self._task = asyncio.create_task(self._sample(), name=f"cost of {self._target.pid}")
         return self
 
     async def __aexit__(
@@ -53,7 +57,8 @@ class CostMeter:
     @property
     def rss_bytes(self) -> int:
         """RSS now."""
-        return procfs.rss_bytes(self._pid)
+        now = self._stat()
+        return now.rss_bytes if now else 0
 
     @property
     def duration_millis(self) -> float:
@@ -66,9 +71,12 @@ class CostMeter:
             await asyncio.sleep(SAMPLE_SECONDS)
 
     def _look(self) -> None:
-        self._peak_bytes = max(self._peak_bytes, procfs.rss_bytes(self._pid))
-        self._cpu_millis = max(self._cpu_millis, self._cpu_now())
+        if now := self._stat():
+            self._peak_bytes = max(self._peak_bytes, now.rss_bytes)
+            self._cpu_millis = max(self._cpu_millis, now.cpu_ticks * 1000 // procfs.CLOCK_TICKS)
 
-    def _cpu_now(self) -> int:
-        stat = procfs.stat(self._pid)
-        return stat.cpu_millis if stat else 0
+    def _stat(self) -> procfs.Stat | None:
+        if not self._target.visible:
+            return None
+        now = procfs.stat(f"/proc/{self._target.pid}")
+        return now if now and now.start_ticks == self._target.start_ticks else None

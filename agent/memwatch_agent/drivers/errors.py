@@ -6,7 +6,7 @@
     ├── DebuggerAttachedError     somebody debugs the target
     ├── InspectorNotTargetError   another process answers where the target should
     ├── InspectorExposedError     the target's inspector listens on a public address
-    ├── HookBusyError             the hook is taking another snapshot
+    ├── TargetBusyError             the target is taking another snapshot, or ending one
     └── CaptureFailedError        it began, and went wrong half-way
 
 Each carries its facts as attributes and the `Reason` that its caller sends on.
@@ -67,8 +67,8 @@ class InspectorExposedError(DriverError):
     reason = Reason.INSPECTOR_EXPOSED
 
 
-class HookBusyError(DriverError):
-    """The hook is taking a snapshot for somebody else."""
+class TargetBusyError(DriverError):
+    """The target is taking another snapshot, or has not ended one that was given up."""
 
     reason = Reason.CAPTURE_IN_PROGRESS
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
-from memwatch_agent.drivers import hookwire, procfs
-from memwatch_agent.drivers.artifact import Artifact
+from memwatch_agent.drivers import hookwire
+from memwatch_agent.drivers.artifact import Artifact, Throttled
 from memwatch_agent.drivers.base import (
     CaptureFacts,
     HeapFigures,
@@ -24,11 +24,12 @@ from memwatch_agent.drivers.cost import CostMeter
 from memwatch_agent.drivers.errors import (
     CaptureFailedError,
     DriverError,
-    HookBusyError,
     InspectorNotTargetError,
     NoWayInError,
+    TargetBusyError,
     TargetEndedError,
 )
+from memwatch_agent.drivers.identity import is_alive
 
 #: A hook answers from the app's own loop (Node) or thread (Python): a busy app is slow, but one
 #: that says nothing for this long is stuck.
@@ -85,7 +86,7 @@ async def _connected(target: Process) -> tuple[asyncio.StreamReader, asyncio.Str
     except (OSError, TimeoutError) as error:
         raise _gone_or(target, NoWayInError, f"its hook does not answer ({error})") from error
     peer = _peer_pid(writer)
-    if peer not in (0, target.pid):
+    if target.visible and peer not in (0, target.pid):
         writer.close()
         raise InspectorNotTargetError(
             target.pid, f"its hook's socket is served by process {peer}", "list the targets again"
@@ -120,10 +121,11 @@ class HookLink:
         raise self._ended("its hook closed the connection at once")
 
     def _check(self, hello: hookwire.Hello) -> None:
-        if hello.start_ticks != self._target.start_ticks:
+        other_pid = not self._target.visible and hello.pid != self._target.pid
+        if other_pid or hello.start_ticks != self._target.start_ticks:
             raise InspectorNotTargetError(
                 self._target.pid,
-                f"its hook speaks for another process, started at {hello.start_ticks}",
+                f"its hook speaks for another process: {hello.pid}, started at {hello.start_ticks}",
                 "list the targets again",
             )
         if hello.protocol != hookwire.PROTOCOL:
@@ -152,18 +154,19 @@ class HookLink:
     async def capture(self, sink: Sink, report: Report) -> CaptureFacts:
         """Asks for `heap` and passes the bytes on; see `Link.capture`."""
         artifact = Artifact(sink)
-        async with CostMeter(self._target.pid) as meter:
+        async with CostMeter(self._target) as meter:
             self._writer.write(self._wire.request("heap"))
             result = await self._received(artifact, report)
             return self._facts(artifact, meter, result)
 
     async def _received(self, artifact: Artifact, report: Report) -> Mapping[str, Any]:
+        progress = Throttled(report)
         async for event in self._events(None):
             match event:
                 case hookwire.Data():
                     await artifact.take(event.data)
                 case hookwire.Progress():
-                    report(Progress(Stage.CAPTURING, event.done, event.total))
+                    progress.report(Progress(Stage.CAPTURING, event.done, event.total))
                 case hookwire.Result():
                     return event.result
                 case hookwire.Failed():
@@ -234,7 +237,7 @@ class HookLink:
 
     def _refused(self, event: hookwire.Failed) -> DriverError:
         if event.reason == "BUSY":
-            return HookBusyError(self._target.pid, "its hook is taking a snapshot already")
+            return TargetBusyError(self._target.pid, "its hook is taking a snapshot already")
         return CaptureFailedError(
             self._target.pid, f"its hook says {event.reason}: {event.message}"
         )
@@ -250,7 +253,7 @@ async def _within(seconds: float | None, waiting: Awaitable[_T]) -> _T:
 
 def _gone_or(target: Process, kind: type[DriverError], cause: str) -> DriverError:
     """TargetEndedError where the process is gone, else the error that fits the cause."""
-    if not procfs.is_alive(target.pid, target.start_ticks):
+    if not is_alive(target):
         return TargetEndedError(target.pid, f"it has ended ({cause})", "capture its successor")
     return kind(target.pid, cause, "try again")
 

@@ -1,0 +1,418 @@
+"""Attaches to a Node process: SIGUSR1, then the Chrome DevTools Protocol over a WebSocket."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from memwatch_agent.drivers import cdp, identity, inspector, markers
+from memwatch_agent.drivers.artifact import Artifact, Throttled
+from memwatch_agent.drivers.base import (
+    CaptureFacts,
+    HeapFigures,
+    PauseSource,
+    Process,
+    Progress,
+    Report,
+    Sink,
+    Stage,
+    Way,
+)
+from memwatch_agent.drivers.cost import CostMeter
+from memwatch_agent.drivers.errors import (
+    CaptureFailedError,
+    DriverError,
+    InspectorExposedError,
+    TargetBusyError,
+    TargetEndedError,
+)
+from memwatch_agent.drivers.markers import Marker
+from memwatch_agent.drivers.sockets import TcpRow
+
+#: The app's own thread answers commands; one that is busy for longer cannot be measured anyway.
+ANSWER_SECONDS = 10.0
+
+#: How long leaving waits for the inspector to shut; after that it goes on in the background.
+LEAVE_SECONDS = 5.0
+
+#: A snapshot that was given up runs to its end in the target before it hears us: minutes.
+SHUT_SECONDS = 900.0
+
+#: By the connection that is there, then by a fresh one.
+SHUT_TRIES = 2
+
+#: A signal that has opened nothing by then will open nothing.
+MARKER_SECONDS = 600.0
+
+#: Messages of up to 1 MiB that wait for the sink; after them the socket is left unread.
+MAX_QUEUE = 4
+
+_MILLIS = "Number(process.hrtime.bigint())/1e6"
+
+_HEAP_STATISTICS = """(() => {
+  const v8 = process.getBuiltinModule ? process.getBuiltinModule('v8')
+    : typeof require === 'function' ? require('v8') : process.mainModule.require('v8');
+  return v8.getHeapStatistics();
+})()"""
+
+# The first one works in every release so far; it ends this connection too.
+_SHUT = """(() => {
+  const ways = [
+    () => process._debugEnd(),
+    () => process.getBuiltinModule('inspector').close(),
+    () => require('inspector').close(),
+    () => process.mainModule.require('inspector').close(),
+  ];
+  return ways.some((way) => { try { way(); return true; } catch { return false; } });
+})()"""
+
+Command = tuple[str, Mapping[str, Any]]
+
+_log = structlog.get_logger(__name__)
+
+
+class NodeAttachDriver:
+    """Takes snapshots through V8's inspector, and shuts it again where it was shut before."""
+
+    way = Way.ATTACH
+
+    def __init__(self, state_dir: Path) -> None:
+        """`state_dir`: where it is remembered which inspectors are open because of us."""
+        self._state_dir = state_dir
+        self._in_use: set[Path] = set()
+        self._shutting: set[asyncio.Task[None]] = set()
+
+    def open(self, target: Process) -> AbstractAsyncContextManager["NodeLink"]:
+        """Connects to the target's inspector, opened by SIGUSR1 where it is not open.
+
+        Raises:
+            NoWayInError: it cannot be opened or reached, and why.
+            DebuggerAttachedError: somebody else is connected to it.
+            InspectorNotTargetError: its port is another process's.
+            InspectorExposedError: it would open to other machines.
+            TargetEndedError: the process has ended.
+        """
+        return self._opened(target)
+
+    async def close_leftovers(self) -> None:
+        """Shuts the inspectors that were opened by us and not shut, by this agent or one before.
+
+        To be called when an agent starts and now and then. One that cannot be shut yet is left
+        for the next time.
+        """
+        for marker in await asyncio.to_thread(lambda: list(markers.leftovers(self._state_dir))):
+            if marker.path not in self._in_use:
+                await self._leave(_Door(marker.process(), marker, ours=True))
+
+    async def aclose(self) -> None:
+        """Gives inspectors that are still being shut a last moment; their markers remain."""
+        if self._shutting:
+            await asyncio.wait(self._shutting, timeout=LEAVE_SECONDS)
+        for task in self._shutting:
+            task.cancel()
+
+    @asynccontextmanager
+    async def _opened(self, target: Process) -> AsyncIterator["NodeLink"]:
+        marker = markers.marker(self._state_dir, target.pid, target.start_ticks)
+        if marker.path in self._in_use:
+            raise TargetBusyError(
+                target.pid, "its inspector is still being shut after another capture", "try again"
+            )
+        # One that was there before is of an inspector that we opened and did not live to shut.
+        door = _Door(target, marker, ours=marker.exists)
+        self._in_use.add(marker.path)
+        try:
+            yield await door.enter()
+        finally:
+            await self._leave(door)
+
+    async def _leave(self, door: "_Door") -> None:
+        """Shuts the door in a task of its own, so that no cancel can leave it open."""
+        task = asyncio.create_task(self._shut(door), name=f"shut inspector of {door.target.pid}")
+        self._shutting.add(task)
+        task.add_done_callback(self._shutting.discard)
+        await asyncio.wait({task}, timeout=LEAVE_SECONDS)
+
+    async def _shut(self, door: "_Door") -> None:
+        self._in_use.add(door.marker.path)
+        try:
+            async with asyncio.timeout(SHUT_SECONDS):
+                await door.shut()
+        except (DriverError, OSError, TimeoutError, WebSocketException) as error:
+            _log.warning("inspector not shut", pid=door.target.pid, cause=str(error))
+        finally:
+            self._in_use.discard(door.marker.path)
+
+
+class _Door:
+    """The inspector of one process: whether it is open because of us, and the way to shut it."""
+
+    def __init__(self, target: Process, marker: Marker, *, ours: bool) -> None:
+        self.target = target
+        self.marker = marker
+        self.notes: list[str] = []
+        self._ours = ours
+        self._listener: TcpRow | None = None
+        self._socket: ClientConnection | None = None
+
+    async def enter(self) -> "NodeLink":
+        """Opens the inspector where it is shut, and connects to it."""
+        self._listener = await inspector.find(self.target)
+        if self._listener is None:
+            self._listener, opened = await inspector.open_by_signal(self.target, self._mark)
+            if not opened:
+                self._unmark()
+        self._check_exposure(self._listener)
+        if not self._ours:
+            await inspector.check_undisturbed(self.target, self._listener)
+        self._socket = await _connected(self.target, self._listener)
+        return NodeLink(self.target, self._socket, self.notes)
+
+    def _mark(self) -> None:
+        try:
+            self.marker.write()
+        except OSError as error:
+            cause = f"it cannot be remembered in the state directory ({error})"
+            raise CaptureFailedError(self.target.pid, cause, "make room in it") from error
+        self._ours = True
+
+    def _unmark(self) -> None:
+        self.marker.remove()
+        self._ours = False
+
+    def _check_exposure(self, listener: TcpRow) -> None:
+        if not listener.exposed:
+            return
+        where = f"{listener.address}:{listener.port}"
+        if self._ours:
+            raise InspectorExposedError(
+                self.target.pid,
+                f"its inspector opened on {where}, which other machines may reach",
+                "it was shut again; use the hook",
+            )
+        self.notes.append(f"the target's own inspector listens on {where}: others may reach it")
+
+    async def shut(self) -> None:
+        """Shuts what we opened and makes sure of it; an inspector of the owner's is left open.
+
+        Raises:
+            DriverError: it could not be shut; the marker remains.
+        """
+        try:
+            if self._ours:
+                await self._shut_ours()
+        finally:
+            await self._hang_up()
+
+    async def _shut_ours(self) -> None:
+        try:
+            listener = self._listener or await inspector.find_anywhere(self.target)
+        except TargetEndedError:
+            return self._unmark()
+        if listener is None:
+            return self._forget_unless_it_may_open_yet()
+        for _ in range(SHUT_TRIES):
+            if self._socket is None and not await inspector.is_shut(self.target, listener):
+                self._socket = await _connected(self.target, listener)
+            if self._socket is not None:
+                await NodeLink(self.target, self._socket, []).end()
+                await self._hang_up()
+            if await _until_shut(self.target, listener):
+                return self._unmark()
+        raise CaptureFailedError(
+            self.target.pid, f"its inspector's port {listener.port} stays open"
+        )
+
+    async def _hang_up(self) -> None:
+        if self._socket is not None:
+            await self._socket.close()
+            self._socket = None
+
+    def _forget_unless_it_may_open_yet(self) -> None:
+        """A busy app may open its inspector when it gets round to the signal, minutes later."""
+        if time.time() - self.marker.written_seconds > MARKER_SECONDS:
+            self._unmark()
+
+
+class NodeLink:
+    """A CDP connection to one Node process."""
+
+    def __init__(self, target: Process, web_socket: ClientConnection, notes: list[str]) -> None:
+        self._target = target
+        self._socket = web_socket
+        self._notes = notes
+        self._cdp = cdp.Connection()
+
+    async def figures(self) -> HeapFigures:
+        """V8's used heap and its limit."""
+        params = cdp.evaluate_params(_HEAP_STATISTICS)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS), _answering(self._target):
+                (result,) = await self._run(("Runtime.evaluate", params))
+                figures = cdp.evaluated(result)
+        except TimeoutError as error:
+            raise CaptureFailedError(
+                self._target.pid,
+                f"it does not answer within {ANSWER_SECONDS:g} s",
+                "it is too busy; try again",
+            ) from error
+        figures = figures if isinstance(figures, dict) else {}
+        return HeapFigures(
+            used_bytes=_whole(figures.get("used_heap_size")),
+            limit_bytes=_whole(figures.get("heap_size_limit")),
+        )
+
+    async def capture(self, sink: Sink, report: Report) -> CaptureFacts:
+        """Takes a heap snapshot; see `Link.capture`."""
+        artifact = Artifact(sink)
+        async with CostMeter(self._target) as meter:
+            pause = await self._taken(artifact, report)
+            duration = meter.duration_millis
+            if not artifact.complete:
+                raise CaptureFailedError(
+                    self._target.pid, f"its snapshot ended after {artifact.size_bytes} bytes"
+                )
+            report(Progress(Stage.FINISHING))
+            return CaptureFacts(
+                size_bytes=artifact.size_bytes,
+                objects=None,
+                pause_millis=duration if pause is None else pause,
+                pause_source=PauseSource.ROUND_TRIP if pause is None else PauseSource.RUNTIME,
+                cpu_millis=meter.cpu_millis,
+                extra_memory_bytes=meter.extra_memory_bytes,
+                rss_before_bytes=meter.rss_before_bytes,
+                rss_after_bytes=meter.rss_bytes,
+                duration_millis=duration,
+                id_epoch="",  # V8 numbers all objects anew once this connection ends
+                notes=tuple(self._notes),
+            )
+
+    async def _taken(self, artifact: Artifact, report: Report) -> float | None:
+        """Streams the snapshot; returns how long the target's thread was at it, by its clock.
+
+        The second look at the clock is asked for while the target is busy: it runs as soon as
+        the snapshot is done, however late we read it. (Asked for at once it would run before,
+        since from Node 22 on the command only queues the snapshot.)
+        """
+        clock = ("Runtime.evaluate", cdp.evaluate_params(_MILLIS))
+        take = ("HeapProfiler.takeHeapSnapshot", cdp.take_snapshot_params())
+        progress = Throttled(report)
+        results: dict[int, Mapping[str, Any]] = {}
+        begun = False
+        async with _answering(self._target):
+            _, started = await self._run(("HeapProfiler.enable", {}), clock)
+            waiting = await self._send(take)
+            while waiting:
+                event = await self._next(waiting, results)
+                if not begun and isinstance(event, cdp.Chunk | cdp.SnapshotProgress):
+                    begun = True
+                    waiting |= await self._send(clock)
+                if isinstance(event, cdp.Chunk):
+                    await artifact.take(event.data)
+                elif isinstance(event, cdp.SnapshotProgress):
+                    progress.report(Progress(Stage.CAPTURING, event.done, event.total))
+            return _between(started, results[max(results)] if begun else {})
+
+    async def end(self) -> None:
+        """Has the target shut its inspector, which ends this connection; drops what still comes."""
+        params = cdp.evaluate_params(_SHUT)
+        with contextlib.suppress(ConnectionClosed, cdp.ProtocolError):
+            await self._run(("Runtime.evaluate", params))
+
+    async def _run(self, *commands: Command) -> list[Mapping[str, Any]]:
+        """Sends the commands at once; returns their results when all are answered.
+
+        Raises:
+            cdp.ProtocolError: the peer refuses one, or does not speak CDP.
+            ConnectionClosed: the connection ended.
+        """
+        results: dict[int, Mapping[str, Any]] = {}
+        waiting: dict[int, str] = {}
+        for command in commands:
+            waiting |= await self._send(command)
+        while waiting:
+            await self._next(waiting, results)
+        return [results[id_] for id_ in sorted(results)]
+
+    async def _send(self, command: Command) -> dict[int, str]:
+        """Sends a command; returns its method by its id."""
+        method, params = command
+        id_, text = self._cdp.command(method, params)
+        await self._socket.send(text)
+        return {id_: method}
+
+    async def _next(
+        self, waiting: dict[int, str], results: dict[int, Mapping[str, Any]]
+    ) -> cdp.Event:
+        """The next event; an answer goes from `waiting` to `results`."""
+        event = self._cdp.receive(await self._socket.recv(decode=False))
+        if isinstance(event, cdp.Refusal):
+            method = waiting.get(event.id, "a command")
+            raise cdp.ProtocolError(f"{method} was refused: {event.message}")
+        if isinstance(event, cdp.Reply) and waiting.pop(event.id, ""):
+            results[event.id] = event.result
+        return event
+
+
+async def _connected(target: Process, listener: TcpRow) -> ClientConnection:
+    try:
+        url = await inspector.web_socket_url(target, listener)
+        return await connect(
+            url,
+            sock=await inspector.dial(target, listener),
+            compression=None,  # over loopback it only costs
+            max_size=cdp.MAX_MESSAGE_BYTES,
+            max_queue=MAX_QUEUE,
+            ping_interval=None,  # the inspector's thread would answer even for a dead app
+            open_timeout=inspector.REPLY_SECONDS,
+            close_timeout=1,
+            proxy=None,
+        )
+    except (OSError, TimeoutError, WebSocketException, asyncio.IncompleteReadError) as error:
+        raise _failed(target, f"its inspector does not answer ({error})") from error
+
+
+async def _until_shut(target: Process, listener: TcpRow) -> bool:
+    """Whether the port is shut, or soon will be."""
+    for _ in range(100):
+        if await inspector.is_shut(target, listener):
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
+@asynccontextmanager
+async def _answering(target: Process) -> AsyncIterator[None]:
+    """Translates what can go wrong while the target answers; what the sink raises passes."""
+    try:
+        yield
+    except cdp.ProtocolError as error:
+        raise CaptureFailedError(target.pid, f"its inspector: {error}", "try again") from error
+    except ConnectionClosed as error:
+        raise _failed(target, "its inspector closed the connection half-way") from error
+
+
+def _failed(target: Process, cause: str) -> DriverError:
+    if not identity.is_alive(target):
+        return TargetEndedError(target.pid, f"it has ended ({cause})", "capture its successor")
+    return CaptureFailedError(target.pid, cause, "try again")
+
+
+def _between(before: Mapping[str, Any], after: Mapping[str, Any]) -> float | None:
+    """Milliseconds between two readings of the target's clock; None where one is missing."""
+    started = cdp.evaluated(before)
+    ended = cdp.evaluated(after) if after else None
+    if isinstance(started, int | float) and isinstance(ended, int | float):
+        return max(0.0, float(ended - started))
+    return None
+
+
+def _whole(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) and 0 <= value < 2**53 else None
