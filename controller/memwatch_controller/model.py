@@ -12,6 +12,9 @@ from enum import StrEnum
 #: Milliseconds since the epoch; 0: none.
 Millis = int
 
+#: The first instant that a timestamp of ours cannot be: the year 10000.
+MAX_TIME: Millis = 253_402_300_800_000
+
 #: Ids made by memwatch, and those that a caller may choose.
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
