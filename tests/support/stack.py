@@ -75,6 +75,7 @@ class Stack:
         *,
         agent_arguments: Sequence[str] = (),
         controller_arguments: Sequence[str] = (),
+        agent_address: str = "",
         advertise: str = "",
     ) -> None:
         self.folder = folder
@@ -83,7 +84,7 @@ class Stack:
         self.hooks = folder / "h"
         self.hooks.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.address = f"unix:{folder}/c.sock"
-        self.agent_address = f"unix:{folder}/a.sock"
+        self.agent_address = agent_address or f"unix:{folder}/a.sock"
         self.token_file = self.data / "token"
         self.controller = Program(
             [*self._controller_command(), *controller_arguments], folder / "controller.log"
