@@ -1,3 +1,83 @@
-"""The memwatch hook for CPython 3.9–3.14: standard library only, never breaks the app."""
+"""The memwatch hook for CPython 3.9–3.14: standard library only, never breaks the app.
+
+`start()` makes this process answer agents on a Unix socket; `stop()` ends that. Neither raises.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .server import Server
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "start", "stop"]
+
+# Many forked children live for a blink, or become another program: they get no socket.
+CHILD_DELAY_SECONDS = 0.1
+
+
+class _Hook:
+    """The hook of this process: off, or a server with its thread. A forked child makes its own."""
+
+    def __init__(self) -> None:
+        self._server: Server | None = None
+        self._registered = False
+
+    def start(self) -> bool:
+        """Starts the hook's thread; whether the hook is on (`MEMWATCH_HOOK=off` keeps it off)."""
+        if self._server is not None:
+            return True
+        try:
+            if not _is_wanted():
+                return False
+            if not self._registered:
+                self._registered = True
+                os.register_at_fork(after_in_child=self._after_fork)
+                atexit.register(self.stop)
+            self._serve(0.0)
+        except Exception:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Stops the hook of this process and removes its socket."""
+        server, self._server = self._server, None
+        try:
+            if server is not None:
+                server.stop()
+        except Exception:
+            pass
+
+    def _serve(self, delay_seconds: float) -> None:
+        from .originals import start_new_thread
+        from .server import Server
+
+        self._server = Server()
+        start_new_thread(self._server.run, (delay_seconds,))
+
+    def _after_fork(self) -> None:
+        try:
+            from .snapshot import become_child
+
+            become_child()
+            server, self._server = self._server, None
+            if server is not None:
+                server.forget()
+                self._serve(CHILD_DELAY_SECONDS)
+        except Exception:
+            pass
+
+
+def _is_wanted() -> bool:
+    if os.environ.get("MEMWATCH_HOOK", "").lower() in ("off", "0", "no", "false"):
+        return False
+    return sys.platform == "linux" and sys.implementation.name == "cpython"
+
+
+_hook = _Hook()
+start = _hook.start
+stop = _hook.stop

@@ -1,0 +1,234 @@
+"""One heap snapshot, seen from the app: fork, watch the child, report what it cost.
+
+The app pauses for the collection (if asked for), a list of its objects and the fork; the rest is
+the child's.
+"""
+
+from __future__ import annotations
+
+import _socket
+import gc
+import json
+import os
+import sys
+import time
+import warnings
+from _signal import SIGKILL  # type: ignore[import-not-found]
+from _thread import get_ident
+
+from . import child, v8format, walker, wire
+from .originals import fork, waitpid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DEADLINE_SECONDS = 900  # a child that takes longer hangs: 900 s are 200 million objects
+RELEASE_BATCH = 10_000  # references given back at once: about a millisecond
+MAX_STATUS_BYTES = 4 << 20  # of the child's last words, which list the chunks of a heap
+
+_chunks = v8format.ChunkNumbers()
+
+# The snapshot whose child is being forked, by thread: our after-fork callback, which runs before
+# the app's own, turns exactly that child into a walker.
+_forking: dict[int, Snapshot] = {}
+
+
+def become_child() -> None:
+    """To be called first thing in any forked child: does not return in one of ours."""
+    snapshot = _forking.get(get_ident())
+    _forking.clear()
+    if snapshot is not None:
+        snapshot.walk()
+
+
+class Snapshot:
+    """A running snapshot; its owner polls `status` and asks whether it has `ended`."""
+
+    def __init__(self, connection: _socket.socket, request: wire.Request) -> None:
+        self.status = -1  # descriptor: readable when the child has something to say or has ended
+        self.deadline = 0.0
+        self._connection = connection
+        self._request = request
+        self._pid = 0
+        self._gone = False
+        self._wait_status: int | None = None
+        self._pause_millis = 0.0
+        self._cpu_millis = 0.0
+        self._notes: list[str] = []
+        self._heard = bytearray()
+        self._status_writer = -1
+        self._order: walker.Order | None = None
+
+    def start(self) -> None:
+        """Forks the child.
+
+        Raises:
+            RequestError: an option is wrong, or there is no process to be had.
+        """
+        collect = self._request.options.get("gc", True)
+        if type(collect) is not bool:
+            raise wire.RequestError(
+                wire.BAD_REQUEST, "cannot take a snapshot: 'gc' is true or false"
+            )
+        began, cpu_began = time.perf_counter(), time.thread_time()
+        if collect:
+            gc.collect()
+            self._notes.append(
+                f"collected first: {(time.perf_counter() - began) * 1000:.1f} ms of the pause"
+            )
+        self.status, self._status_writer = os.pipe()
+        os.set_blocking(self.status, False)
+        try:
+            self._pid = self._fork_child()
+        except OSError as cause:
+            os.close(self.status)
+            raise wire.RequestError(
+                wire.FAILED, f"cannot fork the app: {cause.strerror}"
+            ) from cause
+        finally:
+            os.close(self._status_writer)
+            self._pause_millis = (time.perf_counter() - began) * 1000
+            self._cpu_millis = (time.thread_time() - cpu_began) * 1000
+            self._release()
+        self.deadline = time.monotonic() + DEADLINE_SECONDS
+
+    def walk(self) -> None:
+        """The child's life."""
+        assert self._order is not None
+        child.run(
+            self._order, self._connection, self._status_writer, self._request.id, DEADLINE_SECONDS
+        )
+
+    def ended(self) -> bool:
+        """Takes in what the child has said so far; whether it has ended."""
+        try:
+            while len(self._heard) <= MAX_STATUS_BYTES:
+                heard = os.read(self.status, 65536)
+                if not heard:
+                    return True
+                self._heard += heard
+        except BlockingIOError:
+            pass
+        return not self.alive()
+
+    def alive(self) -> bool:
+        """Whether the child still runs (or has not been waited for)."""
+        return self._pid != 0 and not self._reap(os.WNOHANG)
+
+    def kill(self) -> None:
+        """Ends the child, if it is still ours."""
+        if self.alive():
+            try:
+                os.kill(self._pid, SIGKILL)
+            except OSError:
+                pass
+
+    def result(self) -> dict[str, Any]:
+        """What the snapshot was and cost, once the child has ended.
+
+        Raises:
+            RequestError: `CHILD_FAILED`: the child died, or said what it died of.
+        """
+        self._reap(0)
+        self.ended()
+        facts = self._last_words()
+        if "failure" in facts:
+            raise wire.RequestError(wire.CHILD_FAILED, f"cannot walk the heap: {facts['failure']}")
+        if "objects" not in facts:
+            raise wire.RequestError(
+                wire.CHILD_FAILED, f"cannot walk the heap: the child {self._ending()}"
+            )
+        _chunks.learn(facts["chunks"])
+        return {
+            "size_bytes": facts["size_bytes"],
+            "objects": facts["objects"],
+            "pause_millis": round(self._pause_millis, 3),
+            "cpu_millis": round(self._cpu_millis + facts["cpu_millis"], 3),
+            "extra_memory_bytes": facts["extra_memory_bytes"],
+            "notes": self._notes,
+        }
+
+    def close(self) -> None:
+        """Ends the child and waits for it: nothing of the snapshot is left. At any time."""
+        self.kill()
+        self._reap(0)
+        if self.status >= 0:
+            os.close(self.status)
+            self.status = -1
+
+    def forget(self) -> None:
+        """In another forked child of the app: lets go of what is the parent's."""
+        self._gone = True
+        self.close()
+
+    @property
+    def late(self) -> bool:
+        """Whether the child has taken longer than it may."""
+        return time.monotonic() > self.deadline
+
+    @property
+    def left_half_frame(self) -> bool:
+        """Whether the child died within a frame: then its connection is of no more use."""
+        return self._heard.partition(b"{")[0].endswith(b"<")
+
+    def _fork_child(self) -> int:
+        frames = sys._current_frames()
+        me = get_ident()
+        frames.pop(me, None)
+        # The list keeps alive in the child what other threads' states held: the interpreter clears
+        # those right after a fork, and a database connection that is thus deleted says good-bye to
+        # its server on the descriptor it shares with the app's.
+        self._order = walker.Order(gc.get_objects(), frames, walker.thread_names(), _chunks, [])
+        _expect_fork_warning()
+        _forking[me] = self
+        try:
+            pid = fork()
+        finally:
+            _forking.pop(me, None)
+        if pid == 0:  # the after-fork callback was not called
+            self.walk()
+        return pid
+
+    def _release(self) -> None:
+        order, self._order = self._order, None
+        if order is not None:
+            order.frames.clear()
+            while order.objects:
+                del order.objects[-RELEASE_BATCH:]
+
+    def _reap(self, flags: int) -> bool:
+        """Waits for exactly our child; whether it is gone. The app's own `wait()` may be faster."""
+        if self._gone or not self._pid:
+            return True
+        try:
+            pid, status = waitpid(self._pid, flags)
+        except ChildProcessError:
+            self._gone = True
+            return True
+        if pid:
+            self._gone, self._wait_status = True, status
+        return self._gone
+
+    def _last_words(self) -> dict[str, Any]:
+        start = self._heard.find(b"{")
+        try:
+            facts = json.loads(self._heard[start:].decode()) if start >= 0 else {}
+        except ValueError:
+            return {}
+        return facts if isinstance(facts, dict) else {}
+
+    def _ending(self) -> str:
+        status = self._wait_status
+        if status is None:
+            return "ended, and the app itself waited for it"
+        if os.WIFSIGNALED(status):
+            return f"was killed by signal {os.WTERMSIG(status)}"
+        return f"ended with status {os.WEXITSTATUS(status)}"
+
+
+def _expect_fork_warning() -> None:
+    """Python 3.12 warns of forks in processes with threads; this child knows what it may not do."""
+    warnings.filterwarnings(
+        "ignore", category=DeprecationWarning, module=r"memwatch_hook\.snapshot\Z"
+    )
