@@ -44,3 +44,8 @@ def controller(context: click.Context, dashboard_url: str = "") -> "Controller":
 def note(sentence: str) -> None:
     """Says something beside the result, on standard error."""
     click.echo(printable(sentence), err=True)
+
+
+def no_color(context: click.Context) -> bool:
+    """Whether colours are off."""
+    return globals_of(context).no_color or bool(os.environ.get("NO_COLOR"))

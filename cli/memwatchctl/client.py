@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
+
 from memwatch_proto.auth import bearer, read_token
 from memwatch_proto.status import from_rpc_error
 from memwatch_proto.v1 import (
@@ -28,7 +29,6 @@ from memwatch_proto.v1 import (
     targets_pb2,
     targets_pb2_grpc,
 )
-
 from memwatchctl.contexts import Connection
 from memwatchctl.errors import CallError, CliError, FileError, UnreachableError
 

@@ -208,7 +208,15 @@ class InterruptError(CliError):
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP: like Ctrl-C it unwinds everything and stops what was started."""
+    """SIGTERM or SIGHUP: like Ctrl-C it unwinds everything and stops what was started.
+
+    Attributes:
+        keeps_sessions: a terminal that went away is no wish to end a session.
+    """
+
+    def __init__(self, keeps_sessions: bool) -> None:
+        super().__init__(keeps_sessions)
+        self.keeps_sessions = keeps_sessions
 
 
 class PrivateError(CliError):

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from memwatchctl import durations
+
 FORMATS = ("table", "json", "yaml")
 
 
@@ -79,6 +81,20 @@ def _global_options() -> list[click.Parameter]:
         GlobalOption("--no-color", is_flag=True, help="No colours [env: NO_COLOR]."),
         GlobalOption("-v", "--verbose", is_flag=True, help="Show tracebacks and what is tried."),
     ]
+
+
+def millis(bare_unit: str) -> Callable[[click.Context, click.Parameter, str | None], int]:
+    """A callback that reads a length of time into milliseconds; 0 where none was given."""
+
+    def parsed(_context: click.Context, _option: click.Parameter, value: str | None) -> int:
+        if value is None:
+            return 0
+        try:
+            return durations.parse(value, bare_unit)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return parsed
 
 
 class _Sectioned(click.Command):

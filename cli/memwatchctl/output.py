@@ -73,6 +73,13 @@ class Output:
             self._write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
         self._documents += 1
 
+    def identifier(self, name: str, value: str) -> None:
+        """Prints an id and nothing else, or `{name: value}`."""
+        if self.is_table:
+            self.line(value)
+        else:
+            self.document({name: value})
+
     def event(self, value: object) -> None:
         """Prints one of a series of documents: JSON in one line each, YAML after `---`."""
         if self.format == "yaml":

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import click
-from memwatch_proto.v1 import targets_pb2
 
+from memwatch_proto.v1 import targets_pb2
 from memwatchctl.errors import TargetError
 from memwatchctl.text import printable
 

@@ -360,9 +360,8 @@ class Sessions(_Service, sessions_pb2_grpc.SessionServiceServicer):
         last = None
         while context.is_active():
             with self.fake.changed:
-                self.fake.changed.wait_for(
-                    lambda seen=last: self.fake.sessions[request.id] != seen, timeout=0.2
-                )
+                if self.fake.sessions[request.id] == last:
+                    self.fake.changed.wait(0.2)
                 session = S.Session()
                 session.CopyFrom(self.fake.sessions[request.id])
             if session == last:

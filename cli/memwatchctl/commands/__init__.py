@@ -22,12 +22,20 @@ class Entry(NamedTuple):
     short_help: str
 
 
-_LOOKING, _RUNNING = "Looking", "Running and setting up"
+_CAPTURING, _LOOKING, _RUNNING = "Capturing", "Looking", "Running and setting up"
 
 #: Every top-level command, in the order of the help. The attribute is `command`.
 TABLE: Mapping[str, Entry] = {
+    "capture": Entry(_CAPTURING, "capture", "Snapshots before and after, and what grew."),
+    "snapshot": Entry(_CAPTURING, "snapshot", "One snapshot of a local process into a file."),
+    "internal-snapshot": Entry(
+        _CAPTURING, "internal_snapshot", "One snapshot of the one process of this container."
+    ),
     "targets": Entry(_LOOKING, "targets", "Processes that can be captured."),
     "sessions": Entry(_LOOKING, "sessions", "Timed captures: list, follow, cancel."),
+    "snapshots": Entry(_LOOKING, "snapshots", "Stored snapshots: list, download, upload."),
+    "reports": Entry(_LOOKING, "reports", "What the analysis of a session found."),
+    "serve": Entry(_RUNNING, "serve", "Run a controller and an agent on this machine."),
     "config": Entry(_RUNNING, "config", "Contexts: which controller to talk to."),
     "version": Entry(_RUNNING, "version", "Versions of this program and of the controller."),
     "completion": Entry(_RUNNING, "completion", "Shell completion for bash, zsh or fish."),

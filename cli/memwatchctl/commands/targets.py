@@ -13,7 +13,6 @@ from memwatchctl.text import age, size
 
 if TYPE_CHECKING:
     from memwatch_proto.v1.targets_pb2 import Target
-
     from memwatchctl.output import Output
 
 _STYLES = {"reachable": "green", "unreachable": "yellow", "gone": "dim"}
@@ -123,7 +122,6 @@ def where(target: "Target") -> str:
 def ways(target: "Target") -> str:
     """The ways in, best first, or why there is none."""
     from memwatch_proto.v1 import common_pb2
-
     from memwatchctl.output import enum_word
 
     enum = common_pb2.CaptureWay.DESCRIPTOR

@@ -4,8 +4,8 @@ import platform
 from typing import Any
 
 import click
-from memwatch_proto import __version__
 
+from memwatch_proto import __version__
 from memwatchctl import app
 from memwatchctl.errors import CliError, ExitCode
 from memwatchctl.options import command as declare

@@ -1,0 +1,241 @@
+"""`memwatchctl capture`: snapshots before and after, and what grew."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from memwatchctl import app, durations
+from memwatchctl.options import command as declare
+from memwatchctl.options import millis
+
+if TYPE_CHECKING:
+    from memwatch_proto.v1.sessions_pb2 import SessionPlan
+    from memwatch_proto.v1.targets_pb2 import TargetSelector
+
+STRATEGIES = ("local", "docker", "k8s")
+KINDS = ("heap",)
+WAYS = ("hook", "attach")
+
+#: The server's own limit; a plan above it is refused here without a call.
+MAX_SNAPSHOTS = 100
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the flags of `capture` said."""
+
+    timeframe: int
+    snapshots: int
+    kind: str
+    way: str | None
+    force: bool
+    max_pause: int
+    pid: int | None
+    container_id: str
+    service_name: str
+    namespace: str
+    labels: tuple[str, ...]
+    max_parallel: int
+    strategy: str | None
+    dashboard_url: str
+    session_id: str
+    detach: bool
+    output_dir: Path
+    top: int
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it is done without a controller to set up."""
+        return self.pid is not None or self.strategy == "local"
+
+
+@declare("capture", short_help="Snapshots before and after, and what grew.")
+@click.argument("target", required=False, default="")
+@click.option(
+    "-t",
+    "--timeframe",
+    type=click.UNPROCESSED,
+    callback=millis("m"),
+    default="5",
+    show_default=True,
+    metavar="TIME",
+    help="Time from first to last snapshot: 5 (minutes), 0.1, 30s, 5m, 2h, 1d.",
+)
+@click.option(
+    "--snapshots",
+    type=click.IntRange(2, MAX_SNAPSHOTS),
+    default=2,
+    show_default=True,
+    help="How many, evenly spaced.",
+)
+@click.option("--kind", type=click.Choice(KINDS), default="heap", help="What to take.")
+@click.option("--way", type=click.Choice(WAYS), help="How to take it; else the agent chooses.")
+@click.option("--force", is_flag=True, help="Take it although the preflight says no.")
+@click.option(
+    "--max-pause",
+    type=click.UNPROCESSED,
+    callback=millis("ms"),
+    metavar="TIME",
+    help="Refuse to stop the target for longer: 500 (ms), 2s.",
+)
+@click.option("--pid", type=click.IntRange(min=1), help="A process of this machine; no server.")
+@click.option("--container-id", default="", help="Container id, or the start of it.")
+@click.option("--service-name", "--service", default="", help="Service; groups the session.")
+@click.option("--namespace", default="", help="Kubernetes namespace.")
+@click.option(
+    "-l",
+    "--selector",
+    "labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="All targets with these labels, as one fleet.",
+)
+@click.option(
+    "--max-parallel",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Targets of a fleet captured at once.",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    envvar="MEMWATCH_STRATEGY",
+    help="Where the target is: in a container, a pod, or local. [env: MEMWATCH_STRATEGY]",
+)
+@click.option(
+    "--dashboard-url",
+    default="",
+    envvar="MEMWATCH_DASHBOARD_URL",
+    metavar="URL",
+    help="Dashboard to capture through, or to upload a --pid capture to. "
+    "[env: MEMWATCH_DASHBOARD_URL]",
+)
+@click.option(
+    "--session-id",
+    default="",
+    envvar="MEMWATCH_SESSION_ID",
+    help="Id of the session and in file names. [env: MEMWATCH_SESSION_ID]",
+)
+@click.option("-d", "--detach", is_flag=True, help="Print the session's id and leave it running.")
+@click.option(
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("snapshots"),
+    show_default=True,
+    help="Where a --pid capture writes its files.",
+)
+@click.option("--top", type=click.IntRange(min=1), default=15, help="Classes shown.")
+@click.pass_context
+def command(context: click.Context, /, target: str, **flags: Any) -> None:
+    """Take a snapshot, wait, take another, and say what grew.
+
+    TARGET is a target's id, service, pod, container id prefix or pid, known to the controller;
+    service/NAME, container/ID, pod/NAME, pid/N and id/ID say which. With --pid no controller is
+    needed: files are written to ./snapshots/SESSION/. Ctrl-C cancels the session.
+
+    \b
+    Examples:
+      memwatchctl capture shop --timeframe 5
+      memwatchctl capture --container-id 4f5e1a --timeframe 30s --snapshots 3
+      memwatchctl capture -l app=web --max-parallel 2 --timeframe 10m
+      memwatchctl capture shop --timeframe 2h --detach
+      memwatchctl capture --pid 4711 --timeframe 2m
+    """
+    wish = Wish(**flags)
+    if wish.is_private:
+        _capture_privately(context, target, wish)
+    else:
+        _capture(context, target, wish)
+
+
+def _capture(context: click.Context, word: str, wish: Wish) -> None:
+    """Through the controller."""
+    from memwatchctl import captures, results, strategies
+    from memwatchctl.progress import display
+
+    out = app.output(context)
+    selector = _selector(word, wish)
+    with app.controller(context, wish.dashboard_url) as controller:
+        selector = strategies.narrowed(controller, selector, wish.strategy or "")
+        session = strategies.create(controller, _plan(selector, wish), wish.session_id)
+        if wish.detach:
+            out.identifier("session_id", session.id)
+            return
+        with display(app.no_color(context)) as shown:
+            shown.note(f"session {session.id} runs for {durations.describe(wish.timeframe)}")
+            session = captures.follow(controller, session, shown)
+        results.show(out, controller, session, [], wish.top)
+
+
+def _capture_privately(context: click.Context, word: str, wish: Wish) -> None:
+    """With an agent and a controller of our own."""
+    from memwatchctl import captures, private, results, saving, strategies
+    from memwatchctl.progress import display
+
+    if wish.detach:
+        raise click.UsageError(
+            "cannot detach from a capture without a server, since it ends with this command; "
+            "start one with 'memwatchctl serve'"
+        )
+    out = app.output(context)
+    pid = wish.pid or strategies.local_pid(_selector(word, wish))
+    private.check_pid(pid, "capture")
+    saving.check_folder(wish.output_dir)
+    plan = _plan(_selector("", wish, pid), wish)
+    with private.controller(pid) as controller:
+        session = strategies.create(controller, plan, wish.session_id)
+        with display(app.no_color(context)) as shown:
+            saver = saving.Saver(controller, session.id, wish.output_dir, shown)
+            session = captures.follow(controller, session, shown, saver.save)
+        results.show(out, controller, session, saver.files, wish.top)
+        if wish.dashboard_url:
+            with app.controller(context, wish.dashboard_url) as dashboard:
+                results.upload(controller, session, dashboard)
+
+
+def _selector(word: str, wish: Wish, pid: int = 0) -> "TargetSelector":
+    """Which targets are meant.
+
+    Raises:
+        click.UsageError: nothing says which.
+    """
+    from memwatchctl import selectors
+
+    if pid:
+        return selectors.selector(pid=pid)
+    named = word or wish.container_id or wish.labels
+    made = selectors.selector(
+        word,
+        service="" if named else wish.service_name,
+        container_id=wish.container_id,
+        namespace=wish.namespace,
+        labels=selectors.labels(wish.labels),
+    )
+    if selectors.is_empty(made):
+        raise click.UsageError(
+            "cannot capture: nothing says which target; give TARGET, --container-id, "
+            "--service-name, --selector or --pid ('memwatchctl targets list' shows all)"
+        )
+    return made
+
+
+def _plan(selector: "TargetSelector", wish: Wish) -> "SessionPlan":
+    """What the controller is asked to do."""
+    from memwatch_proto.v1 import common_pb2, sessions_pb2
+
+    return sessions_pb2.SessionPlan(
+        selector=selector,
+        fleet=bool(wish.labels),
+        max_parallel=wish.max_parallel,
+        timeframe_millis=wish.timeframe,
+        snapshots=wish.snapshots,
+        kind=common_pb2.SNAPSHOT_KIND_HEAP,
+        way=f"CAPTURE_WAY_{(wish.way or 'unspecified').upper()}",
+        force=wish.force,
+        max_pause_millis=wish.max_pause,
+        service=wish.service_name,
+        strategy=wish.strategy or "",
+    )

@@ -1,0 +1,118 @@
+"""`memwatchctl reports`: what the analysis of a session's snapshots found."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from memwatchctl import app
+from memwatchctl.options import group
+from memwatchctl.output import Column, Output, plain
+from memwatchctl.text import age, signed, signed_size, size
+
+if TYPE_CHECKING:
+    from memwatch_proto.v1.reports_pb2 import ClassGrowth, HeapTotals, Report
+
+#: Rows of classes shown to people by default.
+TOP = 15
+
+
+@group("reports", short_help="What the analysis of a session found.")
+def command() -> None:
+    """What the analysis of a session's snapshots found."""
+
+
+@command.command("list")
+@click.option("--session", default="", help="Only of this session.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="At most this many; 0: all.",
+)
+@click.pass_context
+def list_(context: click.Context, session: str, limit: int) -> None:
+    """List reports, newest first."""
+    out = app.output(context)
+    with app.controller(context) as controller:
+        out.messages("reports", controller.reports(session, limit), _COLUMNS)
+
+
+@command.command("get")
+@click.argument("report")
+@click.option("--top", type=click.IntRange(min=1), default=TOP, show_default=True, help="Classes.")
+@click.pass_context
+def get(context: click.Context, report: str, top: int) -> None:
+    """Show a report, by its id or its session's.
+
+    \b
+    Examples:
+      memwatchctl reports get s-42
+      memwatchctl reports get s-42 -o json | jq .classes[0]
+    """
+    out = app.output(context)
+    with app.controller(context) as controller:
+        found = controller.report(report)
+    if out.is_table:
+        show(out, found, top)
+    else:
+        out.document(plain(found))
+
+
+def show(out: Output, report: "Report", top: int = TOP) -> None:
+    """Prints what grew, for people."""
+    if report.summary:
+        out.line(report.summary, style="bold")
+    out.line(f"heap: {_totals(report.before)} before, {_totals(report.after)} after")
+    out.line()
+    out.table(_CLASSES, report.classes[:top])
+    hidden = report.class_count - min(top, len(report.classes))
+    if hidden > 0:
+        out.line(f"… and {hidden:,} more classes; 'memwatchctl reports get {report.id} --top 500'")
+
+
+def _totals(totals: "HeapTotals") -> str:
+    return f"{totals.object_count:,} objects, {size(totals.shallow_size_bytes)}"
+
+
+def _growth(row: "ClassGrowth") -> int:
+    return row.shallow_size_after_bytes - row.shallow_size_before_bytes
+
+
+def _count_growth(row: "ClassGrowth") -> int:
+    return row.count_after - row.count_before
+
+
+def _style(cell: str) -> str:
+    return {"+": "red", "-": "green"}.get(cell[:1], "")
+
+
+_CLASSES: Sequence[Column["ClassGrowth"]] = (
+    Column("CLASS", lambda c: c.class_name or "-"),
+    Column("BEFORE", lambda c: f"{c.count_before:,}", right=True),
+    Column("AFTER", lambda c: f"{c.count_after:,}", right=True),
+    Column("GROWTH", lambda c: signed(_count_growth(c)), right=True, style=_style),
+    Column("NEW", lambda c: f"{c.new_count:,}", right=True),
+    Column("GONE", lambda c: f"{c.gone_count:,}", right=True),
+    Column("SIZE AFTER", lambda c: size(c.shallow_size_after_bytes), right=True),
+    Column("SIZE GROWTH", lambda c: signed_size(_growth(c)), right=True, style=_style),
+)
+
+_COLUMNS: Sequence[Column["Report"]] = (
+    Column("REPORT", lambda r: r.id, whole=True),
+    Column("SESSION", lambda r: r.session_id),
+    Column(
+        "AGE",
+        lambda r: age((datetime.now(UTC) - r.create_time.ToDatetime(UTC)).total_seconds()),
+        right=True,
+    ),
+    Column(
+        "HEAP GROWTH",
+        lambda r: signed_size(r.after.shallow_size_bytes - r.before.shallow_size_bytes),
+        right=True,
+        style=_style,
+    ),
+    Column("SUMMARY", lambda r: r.summary),
+)

@@ -1,0 +1,58 @@
+"""`memwatchctl snapshot`: one snapshot of a local process into a file, without a server."""
+
+from pathlib import Path
+
+import click
+
+from memwatchctl import app
+from memwatchctl.options import command as declare
+from memwatchctl.options import millis
+
+WAYS = ("hook", "attach")
+
+
+@declare("snapshot", short_help="One snapshot of a local process into a file.")
+@click.option("--pid", type=click.IntRange(min=1), required=True, help="The process.")
+@click.option(
+    "--output",
+    "file",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Where to; .gz or .zst at the end compresses.",
+)
+@click.option("--way", type=click.Choice(WAYS), help="How to take it; else the agent chooses.")
+@click.option("--force", is_flag=True, help="Take it although the preflight says no.")
+@click.option(
+    "--max-pause",
+    type=click.UNPROCESSED,
+    callback=millis("ms"),
+    metavar="TIME",
+    help="Refuse to stop the target for longer: 500 (ms), 2s.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@click.pass_context
+def command(
+    context: click.Context,
+    pid: int,
+    file: Path,
+    way: str | None,
+    force: bool,
+    max_pause: int,
+    overwrite: bool,
+) -> None:
+    """Take one heap snapshot of a process of this machine; no server is needed.
+
+    \b
+    Examples:
+      memwatchctl snapshot --pid 4711 --output now.heapsnapshot
+      memwatchctl snapshot --pid 4711 --output now.heapsnapshot.gz --overwrite
+    """
+    from memwatchctl import downloads, private, singles
+
+    downloads.check_free(file, overwrite)
+    private.check_pid(pid, "take snapshot of")
+    with private.agent([pid]) as agent:
+        target = singles.with_pid(agent, pid)
+        wish = singles.Wish(file, way, force, max_pause, overwrite)
+        singles.take(agent, target, wish, app.output(context), app.no_color(context))

@@ -1,0 +1,215 @@
+"""`memwatchctl snapshots`: what is stored."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from memwatchctl import app
+from memwatchctl.options import group
+from memwatchctl.output import Column, Output, plain, word
+from memwatchctl.text import age, size
+
+if TYPE_CHECKING:
+    from memwatch_proto.v1.snapshots_pb2 import Snapshot
+
+RUNTIMES = ("", "node", "python")
+
+
+@group("snapshots", short_help="Stored snapshots: list, download, upload.")
+def command() -> None:
+    """Stored snapshots of the controller."""
+
+
+@command.command("list")
+@click.option("--session", default="", help="Only of this session.")
+@click.option("--target", default="", help="Only of this target id.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="At most this many; 0: all.",
+)
+@click.pass_context
+def list_(context: click.Context, session: str, target: str, limit: int) -> None:
+    """List snapshots, newest first."""
+    out = app.output(context)
+    with app.controller(context) as controller:
+        out.messages("snapshots", controller.snapshots(session, target, limit), COLUMNS)
+
+
+@command.command("get")
+@click.argument("snapshot")
+@click.pass_context
+def get(context: click.Context, snapshot: str) -> None:
+    """Show one snapshot: sizes, digests, what it cost the target."""
+    out = app.output(context)
+    with app.controller(context) as controller:
+        found = controller.snapshot(snapshot)
+    if out.is_table:
+        _show(out, found)
+    else:
+        out.document(plain(found))
+
+
+@command.command("download")
+@click.argument("snapshot")
+@click.option(
+    "--output",
+    "output",
+    type=click.Path(path_type=Path),
+    help="File or folder; by default the snapshot's own name here.",
+)
+@click.option("--raw", is_flag=True, help="Keep it as stored: one zstd stream.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@click.pass_context
+def download(
+    context: click.Context, snapshot: str, output: Path | None, raw: bool, overwrite: bool
+) -> None:
+    """Download a snapshot; a name that ends in .gz or .zst says how to write it.
+
+    A download that broke off goes on where it ended (FILE.part); the file gets its name when
+    both digests are right.
+
+    \b
+    Examples:
+      memwatchctl snapshots download snap-42
+      memwatchctl snapshots download snap-42 --output before.heapsnapshot
+      memwatchctl snapshots download snap-42 --output before.heapsnapshot.gz
+    """
+    from memwatchctl import downloads
+    from memwatchctl.progress import display, transfer_step
+
+    out = app.output(context)
+    with app.controller(context) as controller:
+        found = controller.snapshot(snapshot)
+        form = downloads.Form.ZSTD if raw else downloads.form_of(output or Path())
+        path = output or Path()
+        if path.is_dir():
+            form = downloads.Form.ZSTD if raw else downloads.Form.PLAIN
+            path = path / downloads.file_name(found, form)
+        with display(app.no_color(context)) as shown:
+            downloads.save(
+                lambda offset: controller.download(found.id, offset),
+                found,
+                path,
+                form,
+                overwrite=overwrite,
+                on_progress=lambda done, all_: shown.show(transfer_step("downloading", done, all_)),
+            )
+    if out.is_table:
+        out.line(str(path))
+    else:
+        out.document({"file": str(path), "snapshot": plain(found)})
+
+
+@command.command("upload")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--session", default="", help="Session to group it under.")
+@click.option("--phase", default="", help="Its phase: before, during-1, after.")
+@click.option("--service", "--service-name", default="", help="Service it was taken of.")
+@click.option("--container-id", default="", help="Container it was taken in.")
+@click.option("--runtime", type=click.Choice(RUNTIMES[1:]), help="Runtime it was taken of.")
+@click.pass_context
+def upload(
+    context: click.Context,
+    file: Path,
+    session: str,
+    phase: str,
+    service: str,
+    container_id: str,
+    runtime: str | None,
+) -> None:
+    """Upload a .heapsnapshot, plain, gzip or zstd.
+
+    Phase, container and time are taken from a name like
+    session_4f5e_1700000000000_before_2026-11-22T06-32-35-123Z.heapsnapshot.
+    """
+    from memwatchctl import uploads
+    from memwatchctl.progress import display, transfer_step
+
+    out = app.output(context)
+    grouping = uploads.Grouping(
+        session, phase, service, container_id, RUNTIMES.index(runtime or "")
+    )
+    with app.controller(context) as controller, display(app.no_color(context)) as shown:
+        stored = uploads.upload_file(
+            controller,
+            file,
+            grouping,
+            lambda done, all_: shown.show(transfer_step("uploading", done, all_)),
+        )
+    if out.is_table:
+        out.line(stored.id)
+    else:
+        out.document(plain(stored))
+
+
+@command.command("delete")
+@click.argument("snapshots", nargs=-1, required=True)
+@click.pass_context
+def delete(context: click.Context, snapshots: tuple[str, ...]) -> None:
+    """Delete snapshots; one that an unfinished session needs is kept."""
+    out = app.output(context)
+    with app.controller(context) as controller:
+        for snapshot in snapshots:
+            controller.delete_snapshot(snapshot)
+            if out.is_table:
+                out.line(f"snapshot {snapshot} is deleted")
+    if not out.is_table:
+        out.document({"deleted": list(snapshots)})
+
+
+def pause(snapshot: "Snapshot") -> str:
+    """The measured pause of the target."""
+    return f"{snapshot.cost.pause_millis} ms" if snapshot.cost.pause_source else "-"
+
+
+def _ago(snapshot: "Snapshot") -> str:
+    return age((datetime.now(UTC) - snapshot.capture_time.ToDatetime(UTC)).total_seconds())
+
+
+COLUMNS: Sequence[Column["Snapshot"]] = (
+    Column("SNAPSHOT", lambda s: s.id, whole=True),
+    Column("SESSION", lambda s: s.session_id or "-"),
+    Column("PHASE", lambda s: (s.phase or "-") + (" (late)" if s.late else "")),
+    Column("SERVICE", lambda s: s.service or "-"),
+    Column("RUNTIME", lambda s: f"{word(s, 'runtime')} {s.runtime_version}".strip() or "-"),
+    Column("SIZE", lambda s: size(s.raw_size_bytes), right=True),
+    Column("STORED", lambda s: size(s.stored_size_bytes), right=True),
+    Column("PAUSE", pause, right=True),
+    Column("AGE", _ago, right=True),
+)
+
+
+def _show(out: Output, snapshot: "Snapshot") -> None:
+    cost, memory = snapshot.cost, snapshot.memory
+    out.pairs(
+        [
+            ("Snapshot", snapshot.id),
+            ("File name", snapshot.file_name),
+            ("Session", snapshot.session_id),
+            ("Phase", snapshot.phase),
+            ("Taken", snapshot.capture_time.ToJsonString()),
+            ("Late", f"{snapshot.late_millis} ms" if snapshot.late else ""),
+            ("Kind", word(snapshot, "kind")),
+            ("Way", word(snapshot, "way")),
+            ("Runtime", f"{word(snapshot, 'runtime')} {snapshot.runtime_version}".strip()),
+            ("Service", snapshot.service),
+            ("Target", snapshot.target_id),
+            ("Container", snapshot.container_id),
+            ("Size", f"{size(snapshot.raw_size_bytes)} ({snapshot.raw_size_bytes} bytes)"),
+            ("SHA-256", snapshot.raw_sha256),
+            ("Stored", f"{size(snapshot.stored_size_bytes)} ({snapshot.stored_size_bytes} bytes)"),
+            ("Stored SHA-256", snapshot.stored_sha256),
+            ("Pause", pause(snapshot) if cost.pause_source else ""),
+            ("CPU", f"{cost.cpu_millis} ms" if cost.cpu_millis else ""),
+            ("Extra memory", size(cost.extra_memory_bytes) if cost.extra_memory_bytes else ""),
+            ("Duration", f"{cost.duration_millis} ms" if cost.duration_millis else ""),
+            ("RSS then", size(memory.rss_bytes) if memory.HasField("rss_bytes") else ""),
+            *(("Note", note) for note in snapshot.notes),
+        ]
+    )

@@ -1,0 +1,81 @@
+"""What a finished capture prints: the reports, the snapshots, the files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memwatchctl import durations
+from memwatchctl.commands import reports, snapshots
+from memwatchctl.output import Column, Output, plain
+from memwatchctl.text import size
+
+if TYPE_CHECKING:
+    from memwatch_proto.v1.sessions_pb2 import Session
+    from memwatch_proto.v1.snapshots_pb2 import Snapshot
+    from memwatchctl.client import Controller
+
+
+def show(
+    out: Output, controller: "Controller", session: "Session", files: Sequence[Path], top: int
+) -> None:
+    """Prints what a session found."""
+    found = [controller.report(report_id) for report_id in session.report_ids]
+    if not out.is_table:
+        out.document(
+            {
+                "session": plain(session),
+                "reports": [plain(report) for report in found],
+                "files": [str(path) for path in files],
+            }
+        )
+        return
+    took = session.end_time.ToMilliseconds() - session.create_time.ToMilliseconds()
+    out.line(f"session {session.id} succeeded in {durations.describe(max(took, 0))}", style="green")
+    for report in found:
+        out.line()
+        if len(found) > 1:
+            out.line(_whose(session, report.target_id), style="bold")
+        reports.show(out, report, top)
+    out.line()
+    _show_snapshots(out, session, files, controller.connection.dashboard_url)
+
+
+def upload(source: "Controller", session: "Session", destination: "Controller") -> None:
+    """Copies a session's snapshots to another controller, grouped as they are."""
+    from memwatchctl import app, uploads
+
+    for target in session.targets:
+        for snapshot in target.snapshots:
+            stored = uploads.forward(source, snapshot, destination)
+            app.note(
+                f"uploaded {snapshot.phase} to {destination.connection.controller}: {stored.id}"
+            )
+
+
+def _whose(session: "Session", target_id: str) -> str:
+    for target in session.targets:
+        if target.target.id == target_id:
+            return f"{target.target.service or target.target.pod} ({target_id})"
+    return target_id
+
+
+def _show_snapshots(
+    out: Output, session: "Session", files: Sequence[Path], dashboard_url: str
+) -> None:
+    taken = [snapshot for target in session.targets for snapshot in target.snapshots]
+    out.table(_SNAPSHOTS, taken)
+    for path in files:
+        out.line(f"file: {path}")
+    if not files and taken:
+        out.line(f"'memwatchctl snapshots download {taken[0].id}' fetches one")
+    if dashboard_url:
+        out.line(f"dashboard: {dashboard_url.rstrip('/')}/sessions/{session.id}")
+
+
+_SNAPSHOTS: Sequence[Column["Snapshot"]] = (
+    Column("PHASE", lambda s: s.phase + (" (late)" if s.late else "")),
+    Column("SNAPSHOT", lambda s: s.id, whole=True),
+    Column("SIZE", lambda s: size(s.raw_size_bytes), right=True),
+    Column("PAUSE", snapshots.pause, right=True),
+    Column("FILE NAME", lambda s: s.file_name),
+)

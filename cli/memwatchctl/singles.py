@@ -1,0 +1,132 @@
+"""One snapshot by a private agent: which process, then into a file."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from memwatch_proto.v1 import agents_pb2, common_pb2, snapshots_pb2, targets_pb2
+from memwatchctl import downloads
+from memwatchctl.agent import Agent
+from memwatchctl.errors import CallError, TargetError
+from memwatchctl.output import Output, plain, word
+from memwatchctl.private import not_a_target
+from memwatchctl.progress import capture_step, display, transfer_step
+from memwatchctl.selectors import MAX_LISTED
+from memwatchctl.text import printable, size
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the flags said; `max_pause` in milliseconds, 0 for any."""
+
+    file: Path
+    way: str | None
+    force: bool
+    max_pause: int
+    overwrite: bool
+
+
+def with_pid(agent: Agent, pid: int) -> targets_pb2.Target:
+    """The target of a pid.
+
+    Raises:
+        TargetError: the agent does not see it as one.
+        CallError: it cannot be captured.
+    """
+    for target in agent.targets():
+        if target.pid == pid:
+            if target.unavailable_reason:
+                raise CallError("NO_WAY_IN", _no_way_in(target))
+            return target
+    raise TargetError(not_a_target(pid, "take snapshot of"))
+
+
+def the_only(agent: Agent) -> targets_pb2.Target:
+    """The one process that can be captured, other than our own programs.
+
+    Raises:
+        TargetError: there is none, or more than one.
+        CallError: there is one, and it cannot be captured.
+    """
+    seen = [target for target in agent.targets() if not _is_ours(target.pid)]
+    able = [target for target in seen if not target.unavailable_reason]
+    if len(able) == 1:
+        return able[0]
+    if len(able) > 1:
+        raise TargetError(
+            f"cannot take snapshot: {len(able)} processes could be meant: {_listed(able)}; "
+            "name one with 'memwatchctl snapshot --pid'"
+        )
+    if len(seen) == 1:
+        raise CallError("NO_WAY_IN", _no_way_in(seen[0]))
+    if seen:
+        raise TargetError(
+            f"cannot take snapshot: none of {len(seen)} processes can be captured: "
+            f"{_listed(seen)}; name one with 'memwatchctl snapshot --pid' to see why"
+        )
+    raise TargetError(
+        "cannot take snapshot: there is no Node.js or CPython process here that this user may see; "
+        "run in its container, as its user or as root"
+    )
+
+
+def take(agent: Agent, target: targets_pb2.Target, wish: Wish, out: Output, no_color: bool) -> None:
+    """Takes the snapshot, writes the file and says what it cost."""
+    request = agents_pb2.CaptureRequest(
+        target_id=target.id,
+        kind=common_pb2.SNAPSHOT_KIND_HEAP,
+        way=f"CAPTURE_WAY_{(wish.way or 'unspecified').upper()}",
+        force=wish.force,
+        max_pause_millis=wish.max_pause,
+    )
+    with display(no_color) as shown:
+        snapshot = agent.capture(request, lambda progress: shown.show(capture_step(progress)))
+        downloads.save(
+            lambda offset: agent.stream(snapshot.id, offset),
+            snapshot,
+            wish.file,
+            downloads.form_of(wish.file),
+            overwrite=wish.overwrite,
+            on_progress=lambda done, all_: shown.show(transfer_step("saving", done, all_)),
+        )
+    if out.is_table:
+        out.line(f"{wish.file}: {size(wish.file.stat().st_size)}{_cost(snapshot)}")
+    else:
+        out.document({"file": str(wish.file), "snapshot": plain(snapshot)})
+
+
+def _cost(snapshot: snapshots_pb2.Snapshot) -> str:
+    """What it cost the process, in a clause."""
+    cost = snapshot.cost
+    if not cost.pause_source:
+        return ""
+    extra = f", {size(cost.extra_memory_bytes)} more memory" if cost.extra_memory_bytes else ""
+    return f"; the process stood still for {cost.pause_millis} ms{extra}"
+
+
+def _no_way_in(target: targets_pb2.Target) -> str:
+    return f"cannot take snapshot of pid {target.pid}: {target.unavailable_reason}"
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether a process is this command or was started by it."""
+    own = os.getpid()
+    for _ in range(16):  # deeper than our own tree ever is
+        if pid == own:
+            return True
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        except OSError:
+            return False
+        pid = int(stat.rpartition(")")[2].split()[1])
+        if pid <= 1:
+            return False
+    return False
+
+
+def _listed(targets: list[targets_pb2.Target]) -> str:
+    shown = [
+        f"{t.pid} ({word(t, 'runtime')} {printable(t.command)[:60]})" for t in targets[:MAX_LISTED]
+    ]
+    more = len(targets) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
