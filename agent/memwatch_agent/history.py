@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from memwatch_agent.safety import Cost, Past
+from memwatch_agent.safety import Cost, Past, retained_bytes
 from memwatch_agent.statedir import write_atomically
 
 FORMAT = 1
@@ -33,7 +33,10 @@ class Record:
         target_id: the process it was of.
         kin: what its like have in common: runtime, version, way and service.
         basis_bytes: the size it was taken at.
-        pause_millis, extra_memory_bytes, raw_size_bytes: what it cost.
+        pause_millis, raw_size_bytes: what it cost.
+        full_memory_bytes: the memory it took, with what the process had kept from before.
+        retained_bytes: what the process kept of that afterwards.
+        rss_after_bytes: its resident memory afterwards.
         duration_millis: how long it took.
     """
 
@@ -41,15 +44,21 @@ class Record:
     kin: str
     basis_bytes: int
     pause_millis: float
-    extra_memory_bytes: int
+    full_memory_bytes: float
+    retained_bytes: float
+    rss_after_bytes: int
     raw_size_bytes: int
     duration_millis: float
 
     @property
     def past(self) -> Past:
         """The record as the preflight takes it."""
-        cost = Cost(self.pause_millis, self.extra_memory_bytes, self.raw_size_bytes)
+        cost = Cost(self.pause_millis, self.full_memory_bytes, self.raw_size_bytes)
         return Past(self.basis_bytes, cost)
+
+    def retained_at(self, rss_bytes: int) -> float:
+        """What the process still keeps of this capture's memory."""
+        return retained_bytes(self.retained_bytes, self.rss_after_bytes, rss_bytes)
 
 
 class History:
@@ -92,7 +101,9 @@ def _sane(record: Record) -> bool:
     figures = (
         record.basis_bytes,
         record.pause_millis,
-        record.extra_memory_bytes,
+        record.full_memory_bytes,
+        record.retained_bytes,
+        record.rss_after_bytes,
         record.raw_size_bytes,
         record.duration_millis,
     )

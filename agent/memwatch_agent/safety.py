@@ -14,8 +14,9 @@ from memwatch_proto.v1 import agents_pb2
 
 _MB = 1024 * 1024
 
-#: V8 takes 6 to 8 times its heap in memory of its own while it writes a snapshot.
-NODE_MEMORY_PER_HEAP = 8.0
+#: V8 takes 370 to 930 bytes for each node of the graph while it writes a snapshot: 10 to 13 times
+#: a usual heap and up to 24 times one of very small objects (docs/decisions/0010-preflight.md).
+NODE_MEMORY_PER_HEAP = 16.0
 #: A `.heapsnapshot` has about twice the bytes of the heap that it describes.
 NODE_RAW_PER_HEAP = 2.0
 #: Milliseconds of stopped event loop for each MB of heap, up to and including a major version.
@@ -36,6 +37,10 @@ _OLDER = 0.5
 #: wrong by a factor of five and still move a prediction by less than a third.
 _GENERAL = 0.05
 
+#: V8's heap holds garbage that a snapshot first collects: a size up to this much smaller than at an
+#: earlier capture may describe the same objects, so the prediction is not lowered for it.
+_GARBAGE = 0.7
+
 #: A learned prediction is kept within 30 %, so that much more must be there. The general figures
 #: are upper ends already.
 LEARNED_MARGIN = 1.3
@@ -52,7 +57,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Past:
-    """One earlier capture: the size it was taken at, and what it cost."""
+    """One earlier capture: the size it was taken at, and what it cost.
+
+    The memory counts as if the process had kept nothing from captures before.
+    """
 
     basis_bytes: int
     cost: Cost
@@ -60,16 +68,28 @@ class Past:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A prediction, and how many earlier captures it rests on."""
+    """A prediction.
+
+    Attributes:
+        cost: what the capture costs a process that kept nothing from captures before.
+        retained_bytes: what this process did keep, and will use again.
+        learned_from: how many earlier captures the prediction rests on.
+    """
 
     cost: Cost
+    retained_bytes: float
     learned_from: int
+
+    @property
+    def extra_memory_bytes(self) -> int:
+        """The memory that the capture takes on top of what the process has now."""
+        return max(0, round(self.cost.extra_memory_bytes - self.retained_bytes))
 
     @property
     def needed_bytes(self) -> int:
         """The memory that must be there, with the margin for a wrong prediction."""
         margin = LEARNED_MARGIN if self.learned_from else 1.0
-        return int(self.cost.extra_memory_bytes * margin)
+        return max(0, round(self.cost.extra_memory_bytes * margin - self.retained_bytes))
 
 
 def basis_bytes(process: Process, heap: HeapFigures, rss_bytes: int) -> int:
@@ -96,7 +116,9 @@ def node_pause_per_mb(version: str) -> float:
     return next(pause for newest, pause in NODE_PAUSE_PER_MB if int(major) <= newest)
 
 
-def estimate(general: Cost, basis: int, past: Sequence[Past]) -> Estimate:
+def estimate(
+    general: Cost, basis: int, past: Sequence[Past], retained_bytes: float = 0
+) -> Estimate:
     """The cost at a size, drawn towards what earlier captures have cost.
 
     `past` is the newest first. Costs are taken to grow with the size in proportion.
@@ -112,17 +134,28 @@ def estimate(general: Cost, basis: int, past: Sequence[Past]) -> Estimate:
         mean([one.extra_memory_bytes for one in scaled]),
         mean([one.raw_size_bytes for one in scaled]),
     )
-    return Estimate(cost, len(past))
+    return Estimate(cost, retained_bytes, len(past))
 
 
 def _scaled(past: Past, basis: int) -> Cost:
     factor = basis / max(past.basis_bytes, 1)
+    if _GARBAGE <= factor < 1:
+        factor = 1.0
     cost = past.cost
     return Cost(
         cost.pause_millis * factor,
         cost.extra_memory_bytes * factor,
         cost.raw_size_bytes * factor,
     )
+
+
+def retained_bytes(retained_after: float, rss_after: int, rss_now: int) -> float:
+    """What a process still keeps of the memory that it kept after its last capture.
+
+    An allocator keeps most of what a snapshot took and uses it again for the next one. What has
+    left RSS since is gone; what came to it since is the app's own.
+    """
+    return max(0.0, retained_after - max(0, rss_after - rss_now))
 
 
 def refusal(
@@ -150,7 +183,7 @@ def to_pb(
     """The verdict as it crosses a call."""
     return agents_pb2.Preflight(
         pause_millis=round(estimate.cost.pause_millis),
-        extra_memory_bytes=round(estimate.cost.extra_memory_bytes),
+        extra_memory_bytes=estimate.extra_memory_bytes,
         headroom_bytes=room.headroom_bytes if room else None,
         raw_size_bytes=round(estimate.cost.raw_size_bytes),
         learned_from=estimate.learned_from,

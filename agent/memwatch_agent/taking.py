@@ -98,6 +98,7 @@ class _Before:
 
     began: float
     basis_bytes: int
+    retained_bytes: float
     sample: common_pb2.MemorySample | None
 
 
@@ -196,10 +197,12 @@ class Taker:
         self._figures.learn(target.id, heap)
         sample = await asyncio.to_thread(self._roster.sample, target, heap)
         room = await asyncio.to_thread(self._room, target)
-        basis = safety.basis_bytes(target.process, heap, sample.rss_bytes if sample else 0)
+        rss = sample.rss_bytes if sample else 0
+        basis = safety.basis_bytes(target.process, heap, rss)
         past = self._history.past(target.id, kin(way, target))
+        retained = past[0].retained_at(rss) if past and past[0].target_id == target.id else 0.0
         general = safety.general_cost(target.process, basis)
-        estimate = safety.estimate(general, basis, [record.past for record in past])
+        estimate = safety.estimate(general, basis, [one.past for one in past], retained)
         refused = safety.refusal(target.found.pid, estimate, room, spec.max_pause_millis)
         course.preflight = safety.to_pb(estimate, room, refused)
         course.stage = agents_pb2.CAPTURE_STAGE_PREFLIGHT
@@ -209,7 +212,7 @@ class Taker:
             raise refused
         if refused is not None:
             course.notes.append(f"{FORCED_NOTE}{refused}")
-        return _Before(self._now(), basis, sample)
+        return _Before(self._now(), basis, retained, sample)
 
     def _room(self, target: Target) -> cgroups.Level | None:
         """The level with the least headroom, among the target's cgroups and the machine."""
@@ -218,12 +221,16 @@ class Taker:
         return cgroups.tightest([*levels, host] if host else levels)
 
     def _learn(self, way: Way, target: Target, facts: CaptureFacts, before: _Before) -> None:
+        full = before.retained_bytes + facts.extra_memory_bytes
+        grown = facts.rss_after_bytes - facts.rss_before_bytes
         record = Record(
             target_id=target.id,
             kin=kin(way, target),
             basis_bytes=before.basis_bytes,
             pause_millis=facts.pause_millis,
-            extra_memory_bytes=facts.extra_memory_bytes,
+            full_memory_bytes=full,
+            retained_bytes=min(max(0.0, before.retained_bytes + grown), full),
+            rss_after_bytes=facts.rss_after_bytes,
             raw_size_bytes=facts.size_bytes,
             duration_millis=facts.duration_millis,
         )
