@@ -8,8 +8,9 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import structlog
@@ -20,6 +21,7 @@ import memwatch_proto
 from memwatch_agent.captures import Captures
 from memwatch_agent.drivers.base import Runtime, Way
 from memwatch_agent.drivers.hook import HookDriver
+from memwatch_agent.drivers.node import NodeAttachDriver
 from memwatch_agent.errors import SettingsError
 from memwatch_agent.figures import Drivers, Figures
 from memwatch_agent.history import History
@@ -40,6 +42,9 @@ PROC = Path("/proc")
 
 #: Calls that run longer after SIGTERM are cancelled.
 STOP_GRACE_SECONDS = 5.0
+
+#: How often inspectors that could not be shut are tried again.
+TIDY_SECONDS = 30.0
 
 #: Calls above this number are refused: an agent has a controller and a few people as callers.
 MAX_CALLS = 256
@@ -83,7 +88,8 @@ class Agent:
         self._started = time.time()
         self._address = settings.advertise or settings.listen
         self._place = _place(settings)
-        drivers = _drivers()
+        self._attach = NodeAttachDriver(state.path)
+        drivers = _drivers(self._attach)
         sampler = Sampler(PROC, time.time)
         hooks = HookFinder(settings.hook_dirs, time.monotonic, time.time)
         table = ProcessTable(PROC, settings.pids)
@@ -109,7 +115,7 @@ class Agent:
         await server.start()
         await health_service.set("", health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving", agent=self._agent_id, listen=self._settings.listen)
-        tasks = [asyncio.create_task(self._link().run())] if self._settings.controller else []
+        tasks = [asyncio.create_task(work) for work in self._background()]
         try:
             await stop.wait()
         finally:
@@ -119,7 +125,9 @@ class Agent:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._captures.close()
+            await self._attach.aclose()
             await server.stop(STOP_GRACE_SECONDS)
+            self._spool.close()
 
     async def about(self) -> agents_pb2.Agent:
         """Who the agent is now."""
@@ -140,6 +148,21 @@ class Agent:
         """Looks for targets and samples each."""
         await self._roster.refresh()
         return await self._figures.described()
+
+    def _background(self) -> list[Coroutine[Any, Any, None]]:
+        work = [self._tidy()]
+        if self._settings.controller:
+            work.append(self._link().run())
+        return work
+
+    async def _tidy(self) -> None:
+        """Shuts inspectors that an agent before this one was killed over, or could not shut."""
+        while True:
+            try:
+                await self._attach.close_leftovers()
+            except Exception:  # noqa: BLE001 the outermost loop of this task: it must go on
+                _log.exception("cannot shut inspectors that were left open")
+            await asyncio.sleep(TIDY_SECONDS)
 
     def _server(self) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
         settings = self._settings
@@ -190,10 +213,14 @@ class Agent:
         return grpc.aio.secure_channel(settings.controller, credentials, keepalive.CHANNEL_OPTIONS)
 
 
-def _drivers() -> Drivers:
+def _drivers(attach: NodeAttachDriver) -> Drivers:
     """A driver for each runtime and way."""
     hook = HookDriver()
-    return {(Runtime.NODE, Way.HOOK): hook, (Runtime.PYTHON, Way.HOOK): hook}
+    return {
+        (Runtime.NODE, Way.HOOK): hook,
+        (Runtime.NODE, Way.ATTACH): attach,
+        (Runtime.PYTHON, Way.HOOK): hook,
+    }
 
 
 def _new_snapshot_id() -> str:
