@@ -7,6 +7,8 @@ ControllerError
 ├── AmbiguousTargetError     more than one target matches and one was meant
 ├── TargetUnreachableError   it matches, but its agent is not heard of
 ├── TargetEndedError         it matches, but its process has ended
+├── NotCapturableError       it matches, but there is no way in
+├── TooManyError             a limit of another kind is reached
 ├── TooManySessionsError     the limit of open sessions is reached
 ├── SessionNotFinishedError  it must be finished for this
 ├── AgentError               an agent answered with an error; its reason is kept
@@ -165,6 +167,48 @@ class TargetEndedError(ControllerError):
         return (
             f"cannot use target '{self.target_id}': its process has ended; "
             "its successor has an id of its own: memwatchctl targets list"
+        )
+
+
+class NotCapturableError(ControllerError):
+    """There is no way to take a snapshot of a target."""
+
+    reason = "NO_WAY_IN"
+
+    def __init__(self, target_id: str, service: str, cause: str) -> None:
+        self.target_id = target_id
+        self.service = service
+        self.cause = cause
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The target."""
+        return {"target_id": self.target_id}
+
+    def __str__(self) -> str:
+        name = f"'{self.target_id}' ({self.service})" if self.service else f"'{self.target_id}'"
+        return f"cannot capture target {name}: {self.cause or 'its agent names no way in'}"
+
+
+class TooManyError(ControllerError):
+    """A limit is reached."""
+
+    reason = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, doing: str, what: str, limit: int) -> None:
+        self.doing = doing
+        self.what = what
+        self.limit = limit
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The limit."""
+        return {"limit": str(self.limit)}
+
+    def __str__(self) -> str:
+        return (
+            f"cannot {self.doing}: there are {self.limit} {self.what} and the limit is "
+            f"{self.limit}; start another controller"
         )
 
 

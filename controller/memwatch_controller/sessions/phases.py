@@ -1,0 +1,382 @@
+"""The durable steps of a session: what the engine has done for one target when it is due.
+
+Each step may be called again after a crash at any instant, and then finds in the record
+how far it was: a snapshot that is stored is not taken again, because the capture's
+request id names session, target and phase, and the store knows it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+import sqlalchemy as sa
+import structlog
+
+from memwatch_controller import model
+from memwatch_controller.errors import AgentError, ControllerError
+from memwatch_controller.model import Millis, Session, SessionTarget, Snapshot
+from memwatch_controller.sessions import plan as planning
+from memwatch_controller.sessions.engine import Scheduled, Work, WorkKind
+from memwatch_controller.sessions.feed import Feed
+from memwatch_controller.sessions.model import (
+    after_event,
+    capturing_count,
+    display_name,
+    expected_work,
+    part_of,
+    snapshot_ids,
+)
+from memwatch_controller.sessions.ports import Analysis, Captures
+from memwatch_controller.sessions.records import Records
+from memwatch_controller.sessions.slots import Slots
+from memwatch_controller.sessions.states import CAPTURING, Event, is_finished
+from memwatch_controller.store.metadata import Metadata
+
+#: First pause before another try; it doubles up to `_MAX_PAUSE_SECONDS`.
+_FIRST_PAUSE_SECONDS = 0.5
+
+#: An agent that is back is used within this time.
+_MAX_PAUSE_SECONDS = 10.0
+
+#: An agent lets a capture that nobody joins run for 10 s; after this it has its result.
+DISCARD_AFTER_MILLIS = 15_000
+
+#: Tries to have an agent discard, with pauses that double from 15 s: two hours in all.
+_MAX_DISCARDS = 9
+
+#: How often a place in a fleet is asked for again where another controller may free it.
+_PLACE_POLL_SECONDS = 1.0
+
+_BUSY = "CAPTURE_IN_PROGRESS"
+
+_Result = TypeVar("_Result")
+
+_log = structlog.get_logger()
+
+
+class Directory(Protocol):
+    """Where agents are; the registry is one."""
+
+    def address_of(self, target: model.Target) -> str:
+        """Where to dial the agent of a target whose process may still live.
+
+        Raises:
+            TargetEndedError: its agent says that the process has ended.
+            TargetUnreachableError: its agent is not known.
+        """
+
+    def agent_address(self, agent_id: str) -> str:
+        """Where to dial an agent; empty where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a step is tried before it fails.
+
+    Attributes:
+        unreachable_millis: while the agent or the store does not answer. A restart of
+            agent, node or controller must fit in.
+        busy_millis: while the pod is busy with another capture.
+        capture_millis: for the whole of one snapshot, from its begin.
+        analysis_millis: for one comparison.
+    """
+
+    unreachable_millis: int = 5 * 60_000
+    busy_millis: int = 30 * 60_000
+    capture_millis: int = 60 * 60_000
+    analysis_millis: int = 2 * 3600_000
+
+    def of(self, error: ControllerError) -> int:
+        """How long this error may last."""
+        return self.busy_millis if error.reason == _BUSY else self.unreachable_millis
+
+
+class OutOfTimeError(ControllerError):
+    """A step took longer than it may."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+    def __init__(self, millis: int) -> None:
+        self.millis = millis
+
+    def __str__(self) -> str:
+        return f"it took longer than {self.millis // 1000} s; look into the log of the agent"
+
+
+class Phases:
+    """Performs the work of sessions."""
+
+    def __init__(
+        self,
+        *,
+        records: Records,
+        metadata: Metadata,
+        feed: Feed,
+        directory: Directory,
+        captures: Captures,
+        analysis: Analysis,
+        slots: Slots,
+        patience: Patience,
+        now: Callable[[], Millis],
+    ) -> None:
+        self._records = records
+        self._metadata = metadata
+        self._feed = feed
+        self._directory = directory
+        self._captures = captures
+        self._analysis = analysis
+        self._slots = slots
+        self._patience = patience
+        self._now = now
+
+    async def perform(self, work: Work) -> Scheduled | None:
+        """The engine's handler: does one piece of work; what comes next."""
+        steps = {
+            WorkKind.CAPTURE: self._capture_phase,
+            WorkKind.ANALYSE: self._analyse,
+            WorkKind.DISCARD: self._discard,
+        }
+        with structlog.contextvars.bound_contextvars(session=work.session_id, work=work.id):
+            try:
+                return await self._while_database_answers(lambda: steps[work.kind](work))
+            except ControllerError as error:
+                return await self._fail(work, error)
+            except Exception as error:  # noqa: BLE001  outermost of a task: a fault fails its session only
+                _log.exception("work failed by a fault")
+                return await self._fail(work, _FaultError(error))
+
+    async def _load(self, work: Work) -> tuple[Session, SessionTarget] | None:
+        """The session and the part that work is for; None where they are deleted."""
+        session = await self._records.find(work.session_id)
+        part = part_of(session, work.target_id) if session else None
+        return None if session is None or part is None else (session, part)
+
+    async def _capture_phase(self, work: Work) -> Scheduled | None:
+        """Takes one snapshot and plans what follows it."""
+        found = await self._load(work)
+        if found is None:
+            return None
+        session, part = found
+        if is_finished(part.state) or part.taken > work.number:
+            return self._following(session, part)
+        door = self._slots.door(
+            session.id, session.plan.max_parallel, holds_one=part.state in CAPTURING
+        )
+        async with door, self._slots.place():
+            begun = await self._begin(work)
+            if begun is None:
+                return self._discard_later(work)
+            snapshot = await self._take(*begun, work.number)
+        return await self._captured(work, snapshot)
+
+    async def _begin(self, work: Work) -> tuple[Session, SessionTarget] | None:
+        """Enters the capturing state; waits while a fleet's places are held elsewhere."""
+
+        def change(session: Session, now: Millis) -> list[SessionTarget]:
+            part = part_of(session, work.target_id)
+            if part is None or is_finished(part.state) or part.state in CAPTURING:
+                return []
+            if capturing_count(session) >= session.plan.max_parallel:
+                return []
+            return [after_event(part, Event.BEGIN, now)]
+
+        with self._feed.subscribe(work.session_id) as changes:
+            while True:
+                session = await self._records.change(work.session_id, change)
+                part = part_of(session, work.target_id)
+                if part is None or is_finished(part.state):
+                    return None
+                if part.state in CAPTURING:
+                    return session, part
+                await changes.take(_PLACE_POLL_SECONDS)
+
+    async def _take(self, session: Session, part: SessionTarget, number: int) -> Snapshot:
+        """Has the snapshot taken and stored, trying again while that makes sense."""
+        phase = planning.phase_name(number, session.plan.snapshots)
+        order = model.CaptureOrder(
+            request_id=f"{session.id}.{part.target.id}.{phase}",
+            target_id=part.target.id,
+            kind=session.plan.kind,
+            way=session.plan.way,
+            force=session.plan.force,
+            session_id=session.id,
+            phase=phase,
+            max_pause_millis=session.plan.max_pause_millis,
+        )
+
+        def on_progress(progress: model.CaptureProgress) -> None:
+            self._records.progressed(session.id, part.target.id, progress)
+
+        async def once() -> Snapshot:
+            address = self._directory.address_of(part.target)
+            return await self._captures.capture(address, order, on_progress)
+
+        end = part.phase_time + self._patience.capture_millis
+        return await self._patiently(once, self._until(end, self._patience.capture_millis))
+
+    async def _captured(self, work: Work, snapshot: Snapshot) -> Scheduled | None:
+        """Marks the snapshot late where it is, and moves the part on."""
+        session = await self._records.get(work.session_id)
+        part = part_of(session, work.target_id)
+        if part is None or is_finished(part.state):
+            return self._discard_later(work)
+        await self._mark_lateness(session, part, snapshot)
+
+        def change(session: Session, now: Millis) -> list[SessionTarget]:
+            part = part_of(session, work.target_id)
+            if part is None or is_finished(part.state) or part.taken > work.number:
+                return []
+            taken, first = work.number + 1, part.first_time or now
+            last = taken == session.plan.snapshots
+            due = 0 if last else planning.due_time(session.plan, first, taken)
+            event = Event.CAPTURED_LAST if last else Event.CAPTURED
+            return [after_event(part, event, now, taken=taken, first_time=first, due_time=due)]
+
+        session = await self._records.change(work.session_id, change)
+        part = part_of(session, work.target_id)
+        return None if part is None else self._following(session, part)
+
+    async def _mark_lateness(self, session: Session, part: SessionTarget, taken: Snapshot) -> None:
+        if not part.due_time:
+            return
+        millis = planning.lateness(part.due_time, part.phase_time, taken.capture_time, self._now())
+        if millis != taken.late_millis:
+            late = planning.is_late(session.plan, millis)
+            await self._metadata.update_snapshot(replace(taken, late=late, late_millis=millis))
+
+    async def _analyse(self, work: Work) -> Scheduled | None:
+        """Compares a target's snapshots, and ends its part."""
+        found = await self._load(work)
+        if found is None or found[1].state is not model.SessionState.ANALYSING:
+            return None
+        session, part = found
+        ids = snapshot_ids(session, part)
+        report_id = await self._patiently(
+            lambda: self._analysis.compare(work.session_id, work.target_id, ids),
+            self._until(
+                part.phase_time + self._patience.analysis_millis, self._patience.analysis_millis
+            ),
+        )
+
+        def change(session: Session, now: Millis) -> list[SessionTarget]:
+            part = part_of(session, work.target_id)
+            if part is None or is_finished(part.state):
+                return []
+            return [after_event(part, Event.ANALYSED, now, report_id=report_id)]
+
+        await self._records.change(work.session_id, change)
+        return None
+
+    async def _discard(self, work: Work) -> Scheduled | None:
+        """Lets the agent drop what it still holds for a part that ended before its time."""
+        found = await self._load(work)
+        address = self._directory.agent_address(found[1].target.agent_id) if found else ""
+        if not address:
+            return None
+        try:
+            await self._captures.discard_spooled(address, work.session_id)
+        except ControllerError as error:
+            if work.number + 1 >= _MAX_DISCARDS:
+                _log.warning("spooled snapshots left with their agent", cause=str(error))
+                return None
+            pause = DISCARD_AFTER_MILLIS << work.number
+            return Scheduled(replace(work, number=work.number + 1), self._now() + pause)
+        return None
+
+    async def _fail(self, work: Work, error: ControllerError) -> Scheduled | None:
+        """Fails the part that the work was for."""
+        found = await self._load(work)
+        if found is None or work.kind is WorkKind.DISCARD:
+            return None
+        session, part = found
+        doing = f"compare the snapshots of '{display_name(part)}'"
+        if work.kind is WorkKind.CAPTURE:
+            phase = planning.phase_name(work.number, session.plan.snapshots)
+            doing = f"take snapshot '{phase}' of '{display_name(part)}'"
+        message = f"cannot {doing}: {error}"
+        _log.warning("session failed", reason=error.reason, cause=message)
+        await self._records.fail(work.session_id, work.target_id, error.reason, message)
+        return self._discard_later(work)
+
+    def _following(self, session: Session, part: SessionTarget) -> Scheduled | None:
+        """What comes after the state that a part is in."""
+        work = expected_work(session, part)
+        if work is not None:
+            return Scheduled(work, part.due_time)
+        if part.state is model.SessionState.SUCCEEDED:
+            return None
+        return self._discard_later(Work(WorkKind.DISCARD, session.id, part.target.id))
+
+    def _discard_later(self, work: Work) -> Scheduled:
+        discard = Work(WorkKind.DISCARD, work.session_id, work.target_id)
+        return Scheduled(discard, self._now() + DISCARD_AFTER_MILLIS)
+
+    def _until(self, end: Millis, millis: int) -> AbstractAsyncContextManager[None]:
+        return _Deadline((end - self._now()) / 1000, millis)
+
+    async def _patiently(
+        self,
+        once: Callable[[], Awaitable[_Result]],
+        deadline: AbstractAsyncContextManager[None],
+    ) -> _Result:
+        """Calls until it works, or its error has lasted longer than it may."""
+        failing_since, pause = 0, _FIRST_PAUSE_SECONDS
+        async with deadline:
+            while True:
+                try:
+                    return await once()
+                except ControllerError as error:
+                    failing_since = failing_since or self._now()
+                    if not error.transient:
+                        raise
+                    if self._now() - failing_since >= self._patience.of(error):
+                        raise
+                    _log.info("tried in vain, trying again", cause=str(error), pause=pause)
+                    after = error.retry_after_seconds if isinstance(error, AgentError) else None
+                await asyncio.sleep(min(after or pause, _MAX_PAUSE_SECONDS))
+                pause = min(pause * 2, _MAX_PAUSE_SECONDS)
+
+    async def _while_database_answers(self, step: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Calls again while the database is away; a step may be called again."""
+        failing_since = 0
+        while True:
+            try:
+                return await step()
+            except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+                failing_since = failing_since or self._now()
+                if self._now() - failing_since >= self._patience.unreachable_millis:
+                    raise
+                _log.warning("the database does not answer, trying again", cause=str(error.orig))
+            await asyncio.sleep(_MAX_PAUSE_SECONDS / 5)
+
+
+class _FaultError(ControllerError):
+    """Something in memwatch itself went wrong."""
+
+    def __init__(self, fault: Exception) -> None:
+        self.fault = fault
+
+    def __str__(self) -> str:
+        return (
+            f"a fault in memwatch ({type(self.fault).__name__}: {self.fault}); "
+            "please report it with the controller's log"
+        )
+
+
+class _Deadline(AbstractAsyncContextManager[None]):
+    """`asyncio.timeout` that says what it was about."""
+
+    def __init__(self, seconds: float, millis: int) -> None:
+        self._timeout = asyncio.timeout(seconds)
+        self._millis = millis
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *raised: object) -> None:
+        try:
+            await self._timeout.__aexit__(*raised)  # type: ignore[arg-type]
+        except TimeoutError as error:
+            raise OutOfTimeError(self._millis) from error

@@ -1,0 +1,123 @@
+"""Sessions as they are stored, and the one place that changes them.
+
+A change is read, made by a pure function, and written only if nobody else wrote in
+between; then it is told to the watchers. What a capture reports while it runs is kept in
+memory beside the record.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from memwatch_controller.errors import NotFoundError
+from memwatch_controller.model import (
+    CaptureProgress,
+    Millis,
+    Session,
+    SessionError,
+    SessionTarget,
+)
+from memwatch_controller.sessions.feed import Feed
+from memwatch_controller.sessions.model import after_event, open_parts, part_of, with_parts
+from memwatch_controller.sessions.states import Event
+from memwatch_controller.store.metadata import Metadata
+
+#: Progress is told to watchers at most this often for each capture.
+_PROGRESS_MILLIS = 250
+
+#: Makes new parts of a session's; an empty list means that nothing changes.
+Change = Callable[[Session, Millis], list[SessionTarget]]
+
+
+class Records:
+    """The sessions in the store."""
+
+    def __init__(self, metadata: Metadata, feed: Feed, now: Callable[[], Millis]) -> None:
+        self._metadata = metadata
+        self._feed = feed
+        self._now = now
+        self._progress: dict[tuple[str, str], CaptureProgress] = {}
+        self._told: dict[tuple[str, str], Millis] = {}
+        self._newest: dict[str, Session] = {}
+
+    async def find(self, id: str) -> Session | None:
+        """A session with the progress of its captures; None where there is none."""
+        session = await self._metadata.get_session(id)
+        return None if session is None else self._remember(session)
+
+    async def get(self, id: str) -> Session:
+        """A session with the progress of its captures.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        session = await self.find(id)
+        if session is None:
+            raise NotFoundError("session", id)
+        return session
+
+    async def change(self, id: str, change: Change) -> Session:
+        """Changes a session, on what is stored at that moment; returns it as it is then.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        while True:
+            before = await self._metadata.get_session(id)
+            if before is None:
+                raise NotFoundError("session", id)
+            parts = change(before, self._now())
+            if not parts:
+                return before
+            after = with_parts(before, parts, self._now())
+            if await self._metadata.update_session(before, after):
+                for part in parts:
+                    self._progress.pop((id, part.target.id), None)
+                    self._told.pop((id, part.target.id), None)
+                self._feed.publish(self._remember(after))
+                return after
+
+    async def fail(self, id: str, target_id: str, reason: str, message: str) -> Session:
+        """Fails one target's part; leaves it alone where it is finished."""
+
+        def change(session: Session, now: Millis) -> list[SessionTarget]:
+            part = part_of(session, target_id)
+            if part is None or part not in open_parts(session):
+                return []
+            error = SessionError(part.state.value, reason, message)
+            return [after_event(part, Event.FAIL, now, error=error)]
+
+        return await self.change(id, change)
+
+    def progressed(self, id: str, target_id: str, progress: CaptureProgress) -> None:
+        """Notes how far a capture is, and tells the watchers now and then."""
+        key = (id, target_id)
+        earlier = self._progress.get(key)
+        self._progress[key] = progress
+        same_stage = earlier is not None and earlier.stage is progress.stage
+        if same_stage and self._now() - self._told.get(key, 0) < _PROGRESS_MILLIS:
+            return
+        self._told[key] = self._now()
+        newest = self._newest.get(id)
+        if newest is not None and self._feed.is_watched(id):
+            self._feed.publish(self._with_progress(newest))
+
+    def _remember(self, session: Session) -> Session:
+        """Keeps the newest value of an open session for the sake of its progress."""
+        if open_parts(session):
+            known = self._newest.get(session.id)
+            if known is None or known.version <= session.version:
+                self._newest[session.id] = session
+        else:
+            self._newest.pop(session.id, None)
+        return self._with_progress(session)
+
+    def _with_progress(self, session: Session) -> Session:
+        if not any((session.id, part.target.id) in self._progress for part in session.targets):
+            return session
+        return replace(
+            session,
+            targets=tuple(
+                replace(part, progress=self._progress.get((session.id, part.target.id)))
+                for part in session.targets
+            ),
+        )
