@@ -8,8 +8,9 @@ ControllerError
 ├── TargetUnreachableError   it matches, but its agent is not heard of
 ├── TargetEndedError         it matches, but its process has ended
 ├── NotCapturableError       it matches, but there is no way in
-├── TooManyError             a limit of another kind is reached
+├── TooManyAgentsError       the limit of agents is reached
 ├── TooManySessionsError     the limit of open sessions is reached
+├── ReplacedError            an agent's stream gave way to a newer one
 ├── SessionNotFinishedError  it must be finished for this
 ├── AgentError               an agent answered with an error; its reason is kept
 ├── DigestMismatchError      received bytes are not those that were announced
@@ -190,14 +191,12 @@ class NotCapturableError(ControllerError):
         return f"cannot capture target {name}: {self.cause or 'its agent names no way in'}"
 
 
-class TooManyError(ControllerError):
-    """A limit is reached."""
+class TooManyAgentsError(ControllerError):
+    """The limit of agents is reached."""
 
-    reason = "RESOURCE_EXHAUSTED"
+    reason = "TOO_MANY_AGENTS"
 
-    def __init__(self, doing: str, what: str, limit: int) -> None:
-        self.doing = doing
-        self.what = what
+    def __init__(self, limit: int) -> None:
         self.limit = limit
 
     @property
@@ -207,8 +206,28 @@ class TooManyError(ControllerError):
 
     def __str__(self) -> str:
         return (
-            f"cannot {self.doing}: there are {self.limit} {self.what} and the limit is "
-            f"{self.limit}; start another controller"
+            f"cannot register an agent: {self.limit} are known and the limit is {self.limit}; "
+            "start another controller"
+        )
+
+
+class ReplacedError(ControllerError):
+    """An agent's stream gave way to a newer one, or was silent for too long."""
+
+    reason = "REPLACED"
+
+    def __init__(self, agent_id: str) -> None:
+        self.agent_id = agent_id
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The agent."""
+        return {"agent_id": self.agent_id}
+
+    def __str__(self) -> str:
+        return (
+            f"cannot go on with this stream of agent '{self.agent_id}': a newer one has taken "
+            "its place, or it was silent for three intervals; connect again"
         )
 
 

@@ -20,7 +20,7 @@ from memwatch_controller.errors import (
     TargetEndedError,
     TargetNotFoundError,
     TargetUnreachableError,
-    TooManyError,
+    TooManyAgentsError,
 )
 from memwatch_controller.model import Agent, Millis, Runtime, Selector, Target, TargetState, is_id
 
@@ -112,11 +112,11 @@ class Registry:
 
         Raises:
             InvalidArgumentError: an id is none, or there are too many targets.
-            TooManyError: there are too many agents.
+            TooManyAgentsError: there are too many agents.
         """
         _check(agent, targets)
         if agent.id not in self._agents and len(self._agents) >= MAX_AGENTS:
-            raise TooManyError("register an agent", "agents", MAX_AGENTS)
+            raise TooManyAgentsError(MAX_AGENTS)
         now = self._now()
         self._agents[agent.id] = replace(agent, last_seen_time=now)
         self._changed_agents.add(agent.id)

@@ -329,7 +329,7 @@ class Phases:
                     return await once()
                 except ControllerError as error:
                     failing_since = failing_since or self._now()
-                    if not error.transient:
+                    if not _is_worth_another_try(error):
                         raise
                     if self._now() - failing_since >= self._patience.of(error):
                         raise
@@ -350,6 +350,12 @@ class Phases:
                     raise
                 _log.warning("the database does not answer, trying again", cause=str(error.orig))
             await asyncio.sleep(_MAX_PAUSE_SECONDS / 5)
+
+
+def _is_worth_another_try(error: ControllerError) -> bool:
+    """Whether the same call may work in a moment: the way was cut, or the agent is busy."""
+    busy = isinstance(error, AgentError) and error.retry_after_seconds is not None
+    return error.transient or busy
 
 
 class _FaultError(ControllerError):

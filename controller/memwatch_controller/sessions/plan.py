@@ -60,6 +60,9 @@ def _check(plan: SessionPlan) -> None:
     if len(plan.labels) > MAX_LABELS or any(len(text) > MAX_TEXT for text in texts):
         cause = f"more than {MAX_LABELS} labels, or a name of more than {MAX_TEXT} characters"
         raise InvalidArgumentError(doing, cause + "; shorten it")
+    if unprintable := next((text for text in texts if not text.isprintable()), None):
+        cause = f"{unprintable[:64]!r} holds a control character; write a name of one line"
+        raise InvalidArgumentError(doing, cause)
 
 
 def phase_name(index: int, snapshots: int) -> str:

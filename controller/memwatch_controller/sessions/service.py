@@ -128,7 +128,7 @@ class SessionService:
         session = Session(
             id=session_id,
             request_id=request_id,
-            plan=replace(plan, service=plan.service or targets[0].service),
+            plan=replace(plan, service=plan.service or _one_line(targets[0].service)),
             targets=tuple(SessionTarget(target, phase_time=now) for target in targets),
             create_time=now,
             update_time=now,
@@ -236,6 +236,11 @@ def _check_ids(request_id: str, session_id: str) -> None:
             "of [A-Za-z0-9._-] that start with a letter or digit; choose another, or none"
         )
         raise InvalidArgumentError("create a session", cause)
+
+
+def _one_line(name: str) -> str:
+    """A name from outside without control characters, which PostgreSQL would refuse."""
+    return "".join(character for character in name if character.isprintable())
 
 
 def _first_work(session: Session) -> list[Scheduled]:

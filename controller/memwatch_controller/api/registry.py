@@ -1,0 +1,120 @@
+"""RegistryService over gRPC: one stream for each agent."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+
+from memwatch_controller import model
+from memwatch_controller.api import convert
+from memwatch_controller.api.convert_snapshots import snapshot_from_pb
+from memwatch_controller.api.status import streaming
+from memwatch_controller.errors import ControllerError, InvalidArgumentError, ReplacedError
+from memwatch_controller.registry import Link, Registry
+from memwatch_proto import __version__
+from memwatch_proto.v1 import registry_pb2, registry_pb2_grpc
+
+#: An agent that opens a stream says who it is at once.
+_FIRST_MESSAGE_SECONDS = 30.0
+
+#: Told what a registering agent holds in its spool, and where to dial it.
+OnSpooled = Callable[[str, Sequence[model.Snapshot]], Awaitable[None]]
+
+_log = structlog.get_logger()
+
+
+class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
+    """Answers RegistryService; registry.proto says what it promises."""
+
+    def __init__(self, registry: Registry, on_spooled: OnSpooled) -> None:
+        self._registry = registry
+        self._on_spooled = on_spooled
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @streaming
+    async def Connect(  # noqa: N802
+        self, requests: AsyncIterator[registry_pb2.ConnectRequest], _context: Any
+    ) -> AsyncIterator[registry_pb2.ConnectResponse]:
+        """One agent's stream: registered, then acknowledged, until it ends or is replaced."""
+        link = self._register(await _first(requests))
+        try:
+            yield registry_pb2.ConnectResponse(
+                registered=registry_pb2.Registered(
+                    heartbeat_interval_millis=self._registry.heartbeat_millis,
+                    controller_version=__version__,
+                )
+            )
+            async for heartbeat in _until_replaced(requests, link):
+                targets = [convert.target_from_pb(target) for target in heartbeat.targets]
+                self._registry.heartbeat(link, targets)
+                yield registry_pb2.ConnectResponse(ack=registry_pb2.HeartbeatAck())
+        finally:
+            self._registry.disconnect(link)
+
+    def _register(self, register: registry_pb2.Register) -> Link:
+        agent = convert.agent_from_pb(register.agent)
+        targets = [convert.target_from_pb(target) for target in register.targets]
+        link = self._registry.register(agent, targets)
+        if register.agent.spooled:
+            spooled = [snapshot_from_pb(snapshot) for snapshot in register.agent.spooled]
+            task = asyncio.create_task(self._tell_spooled(agent.address, spooled))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return link
+
+    async def _tell_spooled(self, address: str, spooled: Sequence[model.Snapshot]) -> None:
+        try:
+            await self._on_spooled(address, spooled)
+        except ControllerError as error:
+            _log.warning("an agent's spool could not be looked after", cause=str(error))
+
+
+async def _first(
+    requests: AsyncIterator[registry_pb2.ConnectRequest],
+) -> registry_pb2.Register:
+    """The first message, which must say who the agent is.
+
+    Raises:
+        InvalidArgumentError: it does not come, or says something else.
+    """
+    doing = "register an agent"
+    try:
+        async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
+            first = await anext(requests)
+    except (StopAsyncIteration, TimeoutError) as error:
+        raise InvalidArgumentError(doing, "no message came; send 'register' first") from error
+    if not first.HasField("register"):
+        raise InvalidArgumentError(doing, "the first message is not 'register'; send that first")
+    return first.register
+
+
+async def _until_replaced(
+    requests: AsyncIterator[registry_pb2.ConnectRequest], link: Link
+) -> AsyncIterator[registry_pb2.Heartbeat]:
+    """The heartbeats of a stream.
+
+    Raises:
+        ReplacedError: the agent has a newer stream, or was silent for too long.
+        InvalidArgumentError: a message is no heartbeat.
+    """
+    replaced = asyncio.ensure_future(link.replaced.wait())
+    following: asyncio.Future[registry_pb2.ConnectRequest] | None = None
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(requests))
+            await asyncio.wait((replaced, following), return_when=asyncio.FIRST_COMPLETED)
+            if link.replaced.is_set():
+                raise ReplacedError(link.agent_id)
+            try:
+                message = following.result()
+            except StopAsyncIteration:
+                return
+            if not message.HasField("heartbeat"):
+                cause = "a later message is not 'heartbeat'; register once for each stream"
+                raise InvalidArgumentError("take in what an agent says", cause)
+            yield message.heartbeat
+    finally:
+        replaced.cancel()
+        if following is not None:
+            following.cancel()

@@ -1,0 +1,77 @@
+"""SessionService over gRPC: converts, calls the use case, converts back."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from memwatch_controller.api import convert, fields
+from memwatch_controller.api.status import streaming, unary
+from memwatch_controller.sessions.service import SessionService
+from memwatch_proto.v1 import sessions_pb2, sessions_pb2_grpc
+
+
+class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
+    """Answers SessionService; sessions.proto says what each method promises."""
+
+    def __init__(self, service: SessionService) -> None:
+        self._service = service
+
+    @unary
+    async def CreateSession(  # noqa: N802
+        self, request: sessions_pb2.CreateSessionRequest, _context: Any
+    ) -> sessions_pb2.Session:
+        """Starts a session."""
+        plan = convert.plan_from_pb(request.plan)
+        session = await self._service.create(request.request_id, plan, request.session_id)
+        return convert.session_to_pb(session)
+
+    @unary
+    async def GetSession(  # noqa: N802
+        self, request: sessions_pb2.GetSessionRequest, _context: Any
+    ) -> sessions_pb2.Session:
+        """One session."""
+        return convert.session_to_pb(await self._service.get(fields.ident("id", request.id)))
+
+    @unary
+    async def ListSessions(  # noqa: N802
+        self, request: sessions_pb2.ListSessionsRequest, _context: Any
+    ) -> sessions_pb2.ListSessionsResponse:
+        """Sessions, newest first."""
+        size = fields.page_size(request.page_size)
+        states = [convert.session_state_from_pb(state) for state in request.states]
+        known = [state for state in states if state is not None]
+        if states and not known:
+            return sessions_pb2.ListSessionsResponse()
+        found = await self._service.list(
+            states=known,
+            service=request.service,
+            limit=size + 1,
+            after=fields.cursor(request.page_token),
+        )
+        items, last = fields.page(found, size)
+        return sessions_pb2.ListSessionsResponse(
+            sessions=[convert.session_to_pb(session) for session in items],
+            next_page_token=fields.token(last.create_time, last.id) if last else "",
+        )
+
+    @streaming
+    async def WatchSession(  # noqa: N802
+        self, request: sessions_pb2.WatchSessionRequest, _context: Any
+    ) -> AsyncIterator[sessions_pb2.WatchSessionResponse]:
+        """A session now and at each change, until it is finished."""
+        async for session in self._service.watch(fields.ident("id", request.id)):
+            yield sessions_pb2.WatchSessionResponse(session=convert.session_to_pb(session))
+
+    @unary
+    async def CancelSession(  # noqa: N802
+        self, request: sessions_pb2.CancelSessionRequest, _context: Any
+    ) -> sessions_pb2.Session:
+        """Ends a session before its time."""
+        return convert.session_to_pb(await self._service.cancel(fields.ident("id", request.id)))
+
+    @unary
+    async def DeleteSession(  # noqa: N802
+        self, request: sessions_pb2.DeleteSessionRequest, _context: Any
+    ) -> sessions_pb2.DeleteSessionResponse:
+        """Deletes a finished session."""
+        await self._service.delete(fields.ident("id", request.id))
+        return sessions_pb2.DeleteSessionResponse()

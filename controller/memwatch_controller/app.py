@@ -1,0 +1,295 @@
+"""Constructs a controller out of its parts, serves it, and stops it gracefully.
+
+The only place that wires. Every part is made once, in the order of need, and undone in
+the reverse order, whatever happens in between.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from memwatch_controller import logs, model
+from memwatch_controller.analysis.runner import Limits, Runner
+from memwatch_controller.api.agents import AgentChannels
+from memwatch_controller.api.calls import CallLog
+from memwatch_controller.api.controllers import ControllerServicer
+from memwatch_controller.api.registry import RegistryServicer
+from memwatch_controller.api.reports import ReportServicer
+from memwatch_controller.api.sessions import SessionServicer
+from memwatch_controller.api.snapshots import SnapshotServicer
+from memwatch_controller.api.targets import TargetServicer
+from memwatch_controller.errors import StartError
+from memwatch_controller.registry import Registry
+from memwatch_controller.reports import Reports
+from memwatch_controller.sessions.dbos_engine import DbosEngine
+from memwatch_controller.sessions.feed import Feed
+from memwatch_controller.sessions.phases import Patience, Phases
+from memwatch_controller.sessions.records import Records
+from memwatch_controller.sessions.service import SessionLimits, SessionService
+from memwatch_controller.sessions.slots import Slots
+from memwatch_controller.sessions.watchdog import Watchdog
+from memwatch_controller.settings import Settings, is_local
+from memwatch_controller.snapshots.service import Snapshots
+from memwatch_controller.store.blobs import BlobStore
+from memwatch_controller.store.database import open_database
+from memwatch_controller.store.metadata import Metadata
+from memwatch_proto import auth, keepalive
+from memwatch_proto.v1 import (
+    controllers_pb2,
+    controllers_pb2_grpc,
+    registry_pb2,
+    registry_pb2_grpc,
+    reports_pb2,
+    reports_pb2_grpc,
+    sessions_pb2,
+    sessions_pb2_grpc,
+    snapshots_pb2,
+    snapshots_pb2_grpc,
+    targets_pb2,
+    targets_pb2_grpc,
+)
+
+#: Calls that run longer after SIGTERM are cancelled; agents and watchers come again.
+STOP_GRACE_SECONDS = 2.0
+
+#: Calls at once: a stream for each agent, and room for callers.
+MAX_CALLS = 12_000
+
+_SERVICES = (
+    controllers_pb2.DESCRIPTOR.services_by_name["ControllerService"].full_name,
+    registry_pb2.DESCRIPTOR.services_by_name["RegistryService"].full_name,
+    sessions_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
+    targets_pb2.DESCRIPTOR.services_by_name["TargetService"].full_name,
+    snapshots_pb2.DESCRIPTOR.services_by_name["SnapshotService"].full_name,
+    reports_pb2.DESCRIPTOR.services_by_name["ReportService"].full_name,
+    health.SERVICE_NAME,
+    reflection.SERVICE_NAME,
+)
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the faces of a controller are made of."""
+
+    settings: Settings
+    token: str
+    metadata: Metadata
+    registry: Registry
+    blobs: BlobStore
+    snapshots: Snapshots
+    reports: Reports
+    sessions: SessionService
+
+
+async def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT; the exit code.
+
+    Raises:
+        StartError: the controller cannot start with these settings.
+    """
+    logs.configure(settings.log_level)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(_parts(settings))
+        await stack.enter_async_context(_grpc_server(parts))
+        _log.info("serving", listen=settings.listen, http=settings.http_listen)
+        await stop.wait()
+        _log.info("stopping")
+    return 0
+
+
+@asynccontextmanager
+async def _parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Every part but the servers, at work."""
+    token = _token(settings)
+    async with AsyncExitStack() as stack:
+        database = await open_database(_database_url(settings))
+        stack.push_async_callback(database.close)
+        metadata = Metadata(database)
+        registry = Registry(metadata, _now, round(settings.heartbeat_seconds * 1000))
+        await registry.load()
+        stack.push_async_callback(registry.flush)
+        agents = AgentChannels(token, _agent_credentials(settings))
+        stack.push_async_callback(agents.close)
+        blobs = BlobStore.open(_blob_url(settings), settings.data_dir)
+        snapshots = Snapshots(metadata, blobs, agents, _now)
+        reports = Reports(metadata, blobs, Runner(Limits()), _now)
+        sessions = await _sessions(stack, settings, metadata, registry, snapshots, reports)
+        _at_work(stack, registry.run())
+        yield Parts(settings, token, metadata, registry, blobs, snapshots, reports, sessions)
+
+
+async def _sessions(
+    stack: AsyncExitStack,
+    settings: Settings,
+    metadata: Metadata,
+    registry: Registry,
+    snapshots: Snapshots,
+    reports: Reports,
+) -> SessionService:
+    """Sessions, with their engine at work."""
+    feed = Feed()
+    records = Records(metadata, feed, _now)
+    engine = DbosEngine(_engine_url(settings), settings.host)
+    phases = Phases(
+        records=records,
+        metadata=metadata,
+        feed=feed,
+        directory=registry,
+        captures=snapshots,
+        analysis=reports,
+        slots=Slots(settings.max_captures),
+        patience=Patience(unreachable_millis=round(settings.retry_seconds * 1000)),
+        now=_now,
+    )
+    await engine.start(phases.perform)
+    stack.push_async_callback(engine.stop)
+    _at_work(stack, Watchdog(records, metadata, engine, _now).run())
+    return SessionService(
+        records=records,
+        metadata=metadata,
+        feed=feed,
+        engine=engine,
+        targets=registry,
+        captures=snapshots,
+        limits=SessionLimits(open_sessions=settings.max_sessions),
+        now=_now,
+        new_id=_new_session_id,
+    )
+
+
+@asynccontextmanager
+async def _grpc_server(parts: Parts) -> AsyncIterator[grpc.aio.Server]:
+    """The gRPC server; its health says SERVING while the block runs."""
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = [CallLog()]
+    if parts.token:
+        interceptors = [*interceptors, auth.TokenInterceptor(parts.token)]
+    server = grpc.aio.server(
+        interceptors=interceptors,
+        options=keepalive.SERVER_OPTIONS,
+        maximum_concurrent_rpcs=MAX_CALLS,
+    )
+    _add_services(server, parts)
+    health_service = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
+    reflection.enable_server_reflection(_SERVICES, server)
+    _bind(server, parts.settings)
+    await server.start()
+    await health_service.set("", health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield server
+    finally:
+        await health_service.enter_graceful_shutdown()
+        await server.stop(STOP_GRACE_SECONDS)
+
+
+def _add_services(server: grpc.aio.Server, parts: Parts) -> None:
+    controllers_pb2_grpc.add_ControllerServiceServicer_to_server(
+        ControllerServicer(_now(), parts.settings.http_listen), server
+    )
+    registry_pb2_grpc.add_RegistryServiceServicer_to_server(
+        RegistryServicer(parts.registry, parts.snapshots.discard_stored), server
+    )
+    sessions_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(parts.sessions), server)
+    targets_pb2_grpc.add_TargetServiceServicer_to_server(TargetServicer(parts.registry), server)
+    snapshots_pb2_grpc.add_SnapshotServiceServicer_to_server(
+        SnapshotServicer(parts.snapshots, parts.metadata), server
+    )
+    reports_pb2_grpc.add_ReportServiceServicer_to_server(
+        ReportServicer(parts.reports, parts.metadata), server
+    )
+
+
+def _bind(server: grpc.aio.Server, settings: Settings) -> None:
+    """Binds the address; a Unix socket is for its owner alone.
+
+    Raises:
+        StartError: it cannot be bound.
+    """
+    mask = os.umask(0o177)
+    try:
+        if settings.tls_cert and settings.tls_key:
+            pair = [(settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())]
+            server.add_secure_port(settings.listen, grpc.ssl_server_credentials(pair))
+        else:
+            server.add_insecure_port(settings.listen)
+            if not is_local(settings.listen):
+                _log.warning("serving without TLS: pass --tls-cert and --tls-key")
+    except (RuntimeError, OSError) as error:
+        cause = "the address cannot be bound; see whether another controller runs there"
+        raise StartError(f"--listen '{settings.listen}'", cause) from error
+    finally:
+        os.umask(mask)
+
+
+def _token(settings: Settings) -> str:
+    """The bearer token, made on the first start; empty where every caller is let in.
+
+    Raises:
+        StartError: the data directory or the token file cannot be used.
+    """
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if settings.no_auth:
+            return ""
+        return settings.token or auth.load_or_create_token(settings.token_file)
+    except OSError as error:
+        what = f"'{error.filename or settings.data_dir}'"
+        raise StartError(what, f"{error.strerror}; check --data-dir and --token-file") from error
+    except ValueError as error:
+        raise StartError(f"--token-file '{settings.token_file}'", str(error)) from error
+
+
+def _agent_credentials(settings: Settings) -> grpc.ChannelCredentials | None:
+    if settings.tls_ca is None:
+        return None
+    return grpc.ssl_channel_credentials(settings.tls_ca.read_bytes())
+
+
+def _database_url(settings: Settings) -> str:
+    return settings.database_url or f"sqlite:///{settings.data_dir.absolute()}/metadata.sqlite"
+
+
+def _engine_url(settings: Settings) -> str:
+    """DBOS keeps its tables in a file of its own, or in a schema of its own."""
+    if settings.database_url and not settings.database_url.startswith("sqlite"):
+        return settings.database_url
+    return f"sqlite:///{settings.data_dir.absolute()}/sessions.sqlite"
+
+
+def _blob_url(settings: Settings) -> str:
+    return settings.blob_url or (settings.data_dir.absolute() / "blobs").as_uri()
+
+
+def _at_work(stack: AsyncExitStack, coroutine: Coroutine[None, None, None]) -> None:
+    """A background task for as long as the stack lives."""
+    task = asyncio.create_task(coroutine)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+
+
+def _now() -> model.Millis:
+    return time.time_ns() // 1_000_000
+
+
+def _new_session_id() -> str:
+    """An id that sorts by time."""
+    return f"s-{_now():x}-{uuid4().hex[:8]}"

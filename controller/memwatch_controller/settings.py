@@ -1,0 +1,196 @@
+"""What a controller is told at its start: flags, each with a twin in the environment."""
+
+import argparse
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from memwatch_controller.errors import StartError
+
+ENV_PREFIX = "MEMWATCH_CONTROLLER_"
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+_LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d+")
+_HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A controller's settings, checked.
+
+    Attributes:
+        listen: "host:port" or "unix:/path" of the gRPC server.
+        http_listen: the same of the HTTP server; empty: none.
+        data_dir: holds the token, and the databases and blobs that have no other place.
+        database_url: of the metadata; empty: SQLite in `data_dir`.
+        blob_url: where snapshots are stored; empty: a folder in `data_dir`.
+        token: the bearer token, where the environment holds it.
+        token_file: holds the bearer token, and is made where it does not exist.
+        no_auth: whether every caller is let in.
+        tls_cert, tls_key: certificate of both servers; None: plain.
+        tls_ca: certificates that agents' are checked against; None: agents are dialled plain.
+        heartbeat_seconds: how often agents say that they live.
+        retry_seconds: how long a session tries again where an agent does not answer.
+        max_sessions: sessions that are open at once.
+        max_captures: snapshots that are taken at once.
+        host: name of this host or pod.
+    """
+
+    listen: str
+    http_listen: str
+    data_dir: Path
+    database_url: str
+    blob_url: str
+    token: str
+    token_file: Path
+    no_auth: bool
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls_ca: Path | None
+    log_level: str
+    heartbeat_seconds: float
+    retry_seconds: float
+    max_sessions: int
+    max_captures: int
+    host: str
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: cannot start: {message}; see --help\n")
+
+
+_FLAGS = (
+    ("listen", "ADDR", "host:port or unix:/path of the gRPC server", "127.0.0.1:9466"),
+    ("http-listen", "ADDR", "the same of the HTTP server, or 'off'", "127.0.0.1:9467"),
+    ("data-dir", "DIR", "holds the token, the database and the snapshots", ""),
+    ("database-url", "URL", "sqlite:///FILE or postgresql://… (SQLite in the data directory)", ""),
+    ("blob-url", "URL", "where snapshots are stored (a folder of the data directory)", ""),
+    ("token-file", "FILE", "file with the bearer token, made if need be (DATA-DIR/token)", ""),
+    ("tls-cert", "FILE", "certificate of both servers", ""),
+    ("tls-key", "FILE", "its key", ""),
+    ("tls-ca", "FILE", "certificates that those of agents are checked against", ""),
+    ("log-level", "LEVEL", f"one of {', '.join(LOG_LEVELS)}", "info"),
+    ("heartbeat-seconds", "N", "how often agents say that they live", "5"),
+    ("retry-seconds", "N", "how long a session tries an agent that does not answer", "300"),
+    ("max-sessions", "N", "sessions that are open at once", "2000"),
+    ("max-captures", "N", "snapshots that are taken at once", "32"),
+)
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Settings:
+    """The settings of a command line and an environment; a flag wins over its twin.
+
+    Raises:
+        StartError: a value that cannot be used.
+        SystemExit: `--help`, or a flag that does not exist.
+    """
+    given = _parser().parse_args(argv)
+    defaults = {flag.replace("-", "_"): default for flag, _, _, default in _FLAGS}
+
+    def value(name: str) -> str:
+        flag = getattr(given, name)
+        return str(environ.get(ENV_PREFIX + name.upper(), defaults[name]) if flag is None else flag)
+
+    listen, http = _address("--listen", value("listen")), value("http_listen")
+    data_dir = Path(value("data_dir") or _default_data_dir())
+    cert, key, authority = _tls(value("tls_cert"), value("tls_key"), value("tls_ca"))
+    settings = Settings(
+        listen=listen,
+        http_listen="" if http == "off" else _address("--http-listen", http),
+        data_dir=data_dir,
+        database_url=value("database_url"),
+        blob_url=value("blob_url"),
+        token=environ.get("MEMWATCH_TOKEN", "").strip(),
+        token_file=Path(value("token_file") or data_dir / "token"),
+        no_auth=given.insecure_no_auth,
+        tls_cert=cert,
+        tls_key=key,
+        tls_ca=authority,
+        log_level=_choice("--log-level", value("log_level"), LOG_LEVELS),
+        heartbeat_seconds=_number("--heartbeat-seconds", value("heartbeat_seconds"), 0.2, 300),
+        retry_seconds=_number("--retry-seconds", value("retry_seconds"), 0, 86_400),
+        max_sessions=int(_number("--max-sessions", value("max_sessions"), 1, 100_000)),
+        max_captures=int(_number("--max-captures", value("max_captures"), 1, 1_000)),
+        host=environ.get("POD_NAME", "") or host,
+    )
+    _check_auth(settings)
+    return settings
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="memwatch-controller",
+        description="Runs timed sessions of heap snapshots, stores them and says what grew.",
+        epilog=f"Every flag has a twin {ENV_PREFIX}<FLAG>, such as {ENV_PREFIX}LISTEN. "
+        "The token is also taken from MEMWATCH_TOKEN.",
+    )
+    for flag, metavar, text, default in _FLAGS:
+        shown = f"{text} ({default})" if default else text
+        parser.add_argument(f"--{flag}", metavar=metavar, help=shown)
+    parser.add_argument(
+        "--insecure-no-auth",
+        action="store_true",
+        help="let every caller in; only on loopback or Unix sockets",
+    )
+    return parser
+
+
+def is_local(address: str) -> bool:
+    """Whether only this machine reaches an address."""
+    return not address or address.startswith("unix:") or bool(_LOOPBACK.fullmatch(address))
+
+
+def _check_auth(settings: Settings) -> None:
+    if settings.no_auth:
+        for address in (settings.listen, settings.http_listen):
+            if not is_local(address):
+                cause = "it needs loopback addresses or Unix sockets; leave it out"
+                raise StartError(f"--insecure-no-auth on '{address}'", cause)
+
+
+def _address(name: str, text: str) -> str:
+    if text.startswith("unix:") and len(text) > len("unix:") and "\0" not in text:
+        return text
+    match = _HOST_PORT.fullmatch(text)
+    if match is None or int(match[2]) > 65_535:
+        raise StartError(f"{name} {text!r}", "it is no address; write host:port or unix:/path")
+    return text
+
+
+def _tls(cert: str, key: str, authority: str) -> tuple[Path | None, Path | None, Path | None]:
+    if bool(cert) != bool(key):
+        raise StartError("--tls-cert", "it goes together with --tls-key; pass both")
+    for name, path in (("--tls-cert", cert), ("--tls-key", key), ("--tls-ca", authority)):
+        if path and not os.access(path, os.R_OK):
+            raise StartError(f"{name} {path!r}", "it cannot be read; check path and rights")
+    files = (Path(path) if path else None for path in (cert, key, authority))
+    return next(files), next(files), next(files)
+
+
+def _choice(name: str, text: str, choices: Sequence[str]) -> str:
+    if text.lower() not in choices:
+        raise StartError(f"{name} {text!r}", f"it is none of {', '.join(choices)}")
+    return text.lower()
+
+
+def _number(name: str, text: str, least: float, most: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not least <= number <= most:
+        raise StartError(f"{name} {text!r}", f"expected a number from {least:g} to {most:g}")
+    return number
+
+
+def _default_data_dir() -> str:
+    import platformdirs  # only needed without --data-dir
+
+    return os.path.join(platformdirs.user_data_dir("memwatch"), "controller")
