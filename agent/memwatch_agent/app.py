@@ -18,6 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 import memwatch_proto
+from memwatch_agent import metrics, procfs
 from memwatch_agent.captures import Captures
 from memwatch_agent.drivers.base import Runtime, Way
 from memwatch_agent.drivers.hook import HookDriver
@@ -27,6 +28,7 @@ from memwatch_agent.figures import Drivers, Figures
 from memwatch_agent.history import History
 from memwatch_agent.hooks import HookFinder
 from memwatch_agent.link import Backoff, Link
+from memwatch_agent.metrics import AgentCollector, Health
 from memwatch_agent.processes import ProcessTable
 from memwatch_agent.sampling import Sampler
 from memwatch_agent.service import AgentService
@@ -42,6 +44,9 @@ PROC = Path("/proc")
 
 #: Calls that run longer after SIGTERM are cancelled.
 STOP_GRACE_SECONDS = 5.0
+
+#: How often targets are looked at for /metrics: the usual scrape interval.
+LOOK_SECONDS = 15.0
 
 #: How often inspectors that could not be shut are tried again.
 TIDY_SECONDS = 30.0
@@ -108,9 +113,17 @@ class Agent:
             _new_snapshot_id,
         )
         self._captures = Captures(self._roster, taker, self._spool, time.monotonic)
+        token = auth.bearer(settings.token)
+        self._link = Link(self._channel, token, self.about, self.targets, Backoff(random.random))
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set."""
+        collector = AgentCollector(self.health, lambda: self._figures.latest, own_figures)
+        listen = self._settings.metrics_listen
+        with metrics.serving(listen, collector) if listen else contextlib.nullcontext():
+            await self._serve_calls(stop)
+
+    async def _serve_calls(self, stop: asyncio.Event) -> None:
         server, health_service = self._server()
         await server.start()
         await health_service.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -144,16 +157,36 @@ class Agent:
         agent.start_time.FromMilliseconds(int(self._started * 1000))
         return agent
 
+    def health(self) -> Health:
+        """The agent's own figures; called from the threads of /metrics."""
+        return Health(
+            version=memwatch_proto.__version__,
+            connected=self._link.connected,
+            connects=self._link.connects,
+            captures_running=self._captures.running,
+            counts=self._captures.counts,
+            spool_used_bytes=self._spool.used_bytes,
+            spool_quota_bytes=self._spool.quota_bytes,
+            spool_snapshots=len(self._spool.snapshots()),
+        )
+
     async def targets(self) -> Sequence[targets_pb2.Target]:
         """Looks for targets and samples each."""
         await self._roster.refresh()
         return await self._figures.described()
 
     def _background(self) -> list[Coroutine[Any, Any, None]]:
-        work = [self._tidy()]
+        work = [self._tidy(), self._look()]
         if self._settings.controller:
-            work.append(self._link().run())
+            work.append(self._link.run())
         return work
+
+    async def _look(self) -> None:
+        """Keeps the figures of /metrics fresh where no heartbeat does."""
+        while self._settings.metrics_listen:
+            if not self._link.connected:
+                await self.targets()
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _tidy(self) -> None:
         """Shuts inspectors that an agent before this one was killed over, or could not shut."""
@@ -196,21 +229,18 @@ class Agent:
         if not listen.startswith("unix:") and not self._settings.advertise:
             self._address = f"{listen.rpartition(':')[0]}:{port}"
 
-    def _link(self) -> Link:
-        return Link(
-            self._channel,
-            auth.bearer(self._settings.token),
-            self.about,
-            self.targets,
-            Backoff(random.random),
-        )
-
     def _channel(self) -> grpc.aio.Channel:
         settings = self._settings
         if settings.tls_ca is None:
             return grpc.aio.insecure_channel(settings.controller, keepalive.CHANNEL_OPTIONS)
         credentials = grpc.ssl_channel_credentials(settings.tls_ca.read_bytes())
         return grpc.aio.secure_channel(settings.controller, credentials, keepalive.CHANNEL_OPTIONS)
+
+
+def own_figures() -> tuple[int, float]:
+    """The agent's own memory in bytes and CPU time in seconds."""
+    stat = procfs.stat(PROC / "self")
+    return (stat.rss_bytes, stat.cpu_ticks / procfs.CLOCK_TICKS) if stat else (0, 0.0)
 
 
 def _drivers(attach: NodeAttachDriver) -> Drivers:
