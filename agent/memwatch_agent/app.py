@@ -1,6 +1,7 @@
 """Constructs an agent out of its parts, serves it, and stops it gracefully."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -118,7 +119,7 @@ class Agent:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set."""
-        collector = AgentCollector(self.health, lambda: self._figures.latest, own_figures)
+        collector = AgentCollector(self.own_health, lambda: self._figures.latest, own_figures)
         listen = self._settings.metrics_listen
         with metrics.serving(listen, collector) if listen else contextlib.nullcontext():
             await self._serve_calls(stop)
@@ -157,7 +158,7 @@ class Agent:
         agent.start_time.FromMilliseconds(int(self._started * 1000))
         return agent
 
-    def health(self) -> Health:
+    def own_health(self) -> Health:
         """The agent's own figures; called from the threads of /metrics."""
         return Health(
             version=memwatch_proto.__version__,
