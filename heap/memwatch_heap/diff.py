@@ -2,12 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memwatch_heap.classes import Classes, classify
+from memwatch_heap._backend import kernels
+from memwatch_heap.classes import classify
+from memwatch_heap.dom import detached_nodes
+from memwatch_heap.formats import read
 from memwatch_heap.graph import HeapGraph
+from memwatch_heap.interfaces import Interface
+from memwatch_heap.measures import Measures
+from memwatch_heap.retained import shallow_sizes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,13 +27,15 @@ class Census:
         sizes: of the same nodes, bytes.
         of: class of the same nodes.
         keys, names: of the classes.
+        definitions: how plain objects were named.
     """
 
-    ids: NDArray[np.uint64]
+    ids: NDArray[Any]
     sizes: NDArray[np.int64]
     of: NDArray[np.uint32]
     keys: tuple[str, ...]
     names: tuple[str, ...]
+    definitions: tuple[Interface, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,71 +64,88 @@ class DiffRow:
         return self.new_bytes - self.gone_bytes
 
 
-def census(graph: HeapGraph, classes: Classes | None = None) -> Census:
-    """The census of a graph."""
-    classes = classes or classify(graph)
-    nodes = np.flatnonzero(graph.self_size)
+def census(
+    graph: HeapGraph,
+    definitions: Sequence[Interface] | None = None,
+    measures: Measures | None = None,
+) -> Census:
+    """The census of a graph.
+
+    Args:
+        graph: the heap.
+        definitions: `Census.definitions` of the snapshot to compare with: the older one is named
+            by the newer one's, so that one shape has one name in both.
+        measures: of this graph, if they are there and were made with the same definitions.
+    """
+    if measures is None:
+        detached = detached_nodes(graph)
+        classes, sizes = classify(graph, definitions, detached), shallow_sizes(graph, detached)
+    else:
+        classes, sizes = measures.classes, measures.sizes
+    nodes = np.flatnonzero(sizes)
     nodes = nodes[np.argsort(graph.node_id[nodes], kind="stable")]
     return Census(
-        graph.node_id[nodes].astype(np.uint64),
-        graph.self_size[nodes].astype(np.int64),
+        graph.node_id[nodes],
+        sizes[nodes],
         classes.of[nodes],
         classes.keys,
         classes.names,
+        classes.definitions,
     )
 
 
 def diff(before: Census, after: Census) -> list[DiffRow]:
     """All classes of either snapshot, the greatest growth in bytes first."""
-    keys = {key: c for c, key in enumerate(dict.fromkeys((*before.keys, *after.keys)))}
-    old = np.array([keys[key] for key in before.keys], np.int64)[before.of]
-    new = np.array([keys[key] for key in after.keys], np.int64)[after.of]
-    is_gone, is_new = _unmatched(before.ids, old, after.ids, new)
-    columns = [
-        _count(old, None, len(keys)),
-        _count(new, None, len(keys)),
-        _count(old, before.sizes, len(keys)),
-        _count(new, after.sizes, len(keys)),
-        _count(new[is_new], None, len(keys)),
-        _count(new[is_new], after.sizes[is_new], len(keys)),
-        _count(old[is_gone], None, len(keys)),
-        _count(old[is_gone], before.sizes[is_gone], len(keys)),
-    ]
+    keys = _shared_keys(before, after)
+    gone, new = unmatched(before, after)
+    columns: list[NDArray[np.int64]] = []
+    for one, changed in ((before, gone), (after, new)):
+        of = _translated(one, keys)[one.of]
+        for flags in (np.ones_like(changed), changed):
+            columns.extend(kernels("diff").count_flagged(of, one.sizes, flags, len(keys)))
+    count_before, bytes_before, gone_count, gone_bytes = columns[:4]
+    count_after, bytes_after, new_count, new_bytes = columns[4:]
+    ordered = (
+        count_before, count_after, bytes_before, bytes_after,
+        new_count, new_bytes, gone_count, gone_bytes,
+    )  # fmt: skip
     names = dict(zip((*before.keys, *after.keys), (*before.names, *after.names), strict=True))
     rows = [
-        DiffRow(key, names[key], *(int(column[c]) for column in columns))
+        DiffRow(key, names[key], *(int(column[c]) for column in ordered))
         for key, c in keys.items()
-        if columns[0][c] or columns[1][c]
+        if count_before[c] or count_after[c]
     ]
     return sorted(rows, key=lambda row: (-row.bytes_delta, row.key))
 
 
-def compare(before: HeapGraph, after: HeapGraph) -> Sequence[DiffRow]:
+def compare(before: HeapGraph, after: HeapGraph) -> list[DiffRow]:
     """The rows of two graphs."""
-    return diff(census(before), census(after))
+    newer = census(after)
+    return diff(census(before, newer.definitions), newer)
 
 
-def _unmatched(
-    old_ids: NDArray[np.uint64],
-    old: NDArray[np.int64],
-    new_ids: NDArray[np.uint64],
-    new: NDArray[np.int64],
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(gone, new): whose (id, class) has no partner on the other side."""
-    place = np.searchsorted(new_ids, old_ids)
-    inside = place < len(new_ids)
-    same = np.zeros(len(old_ids), bool)
-    at = place[inside]
-    same[inside] = (new_ids[at] == old_ids[inside]) & (new[at] == old[inside])
-    fresh = np.ones(len(new_ids), bool)
-    fresh[place[same]] = False
-    return ~same, fresh
+def compare_files(before: Path, after: Path) -> list[DiffRow]:
+    """The rows of two files; only one graph is in memory at a time."""
+    newer = census(read(after))
+    return diff(census(read(before), newer.definitions), newer)
 
 
-def _count(of: NDArray[np.int64], sizes: NDArray[np.int64] | None, count: int) -> NDArray[np.int64]:
-    """Nodes per class, or their sizes summed up exactly."""
-    if sizes is None:
-        return np.bincount(of, minlength=count)
-    totals = np.zeros(count, np.int64)
-    np.add.at(totals, of, sizes)
-    return totals
+def unmatched(before: Census, after: Census) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(gone, new): 1 per node of either census whose id is not in the same class of the other."""
+    keys = _shared_keys(before, after)
+    gone, new = kernels("diff").unmatched(
+        before.ids.astype(np.uint64),
+        _translated(before, keys)[before.of],
+        after.ids.astype(np.uint64),
+        _translated(after, keys)[after.of],
+    )
+    return gone, new
+
+
+def _shared_keys(before: Census, after: Census) -> dict[str, int]:
+    return {key: c for c, key in enumerate(dict.fromkeys((*before.keys, *after.keys)))}
+
+
+def _translated(census: Census, keys: dict[str, int]) -> NDArray[np.uint32]:
+    """The shared number of each of a census's classes."""
+    return np.array([keys[key] for key in census.keys], np.uint32)

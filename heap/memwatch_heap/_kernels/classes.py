@@ -1,14 +1,85 @@
-"""Sums by class."""
+"""Figures by class."""
 
 import numpy as np
 
 from memwatch_heap._jit import kernel
 
 
-@kernel("int64[::1](uint32[::1], int64[::1], int64)")
+@kernel("Tuple((int64[::1], int64[::1]))(uint32[::1], int64[::1], int64)")
 def sum_by(of, sizes, count):
-    """totals[c] = sum of the sizes of the nodes whose class is c."""
+    """(nodes, bytes) of each class, of nodes whose size is not 0."""
+    counts = np.zeros(count, np.int64)
     totals = np.zeros(count, np.int64)
-    for i in range(of.size):
-        totals[of[i]] += sizes[i]
+    for v in range(of.size):
+        if sizes[v]:
+            counts[of[v]] += 1
+            totals[of[v]] += sizes[v]
+    return counts, totals
+
+
+@kernel("int32[::1](uint32[::1], int64[::1], int32[::1], int64)")
+def least_by(of, sizes, distance, count):
+    """The least distance of each class, of nodes whose size is not 0."""
+    least = np.full(count, np.int32(0x7FFFFFFF), np.int32)
+    for v in range(of.size):
+        if sizes[v]:
+            least[of[v]] = min(least[of[v]], distance[v])
+    return least
+
+
+@kernel("int64[::1](uint32[::1], int64[::1], int64[::1], uint32[::1], uint32[::1], int64, int64)")
+def retained_by(of, sizes, retained, start, children, root, count):
+    """Bytes kept alive by each class: of its nodes that no other node of it dominates.
+
+    Nodes of size 0 neither count nor cover others.
+    """
+    totals = np.zeros(count, np.int64)
+    covered = np.zeros(count, np.uint8)
+    nodes = of.size
+    stack = np.empty(nodes, np.uint32)
+    follow = np.empty(nodes, np.uint32)
+    covers = np.zeros(nodes, np.uint8)
+    stack[0] = root
+    top = 1
+    fresh = True
+    while top:
+        v = stack[top - 1]
+        c = of[v]
+        if fresh:
+            follow[v] = start[v]
+            if sizes[v] and not covered[c]:
+                totals[c] += retained[v]
+                covered[c] = 1
+                covers[v] = 1
+        if follow[v] < start[v + 1]:
+            stack[top] = children[follow[v]]
+            follow[v] += 1
+            top += 1
+            fresh = True
+            continue
+        if covers[v]:
+            covered[c] = 0
+        top -= 1
+        fresh = False
     return totals
+
+
+@kernel(
+    "int64(uint32[::1], uint8[::1], uint32[::1], uint32[::1], uint32[::1], int64, int64, int64[::1])"
+)
+def array_bytes(first, edge_type, edge_name, to, arrays, internal, elements, sizes):
+    """Bytes of the arrays, and of the first `elements` of each that has no other retainer."""
+    nodes = first.size - 1
+    retainers = np.zeros(nodes, np.uint8)
+    for w in to:
+        if retainers[w] < 2:
+            retainers[w] += 1
+    total = np.int64(0)
+    for v in arrays:
+        total += sizes[v]
+        for e in range(first[v], first[v + 1]):
+            if edge_type[e] == internal and edge_name[e] == elements:
+                if retainers[to[e]] == 1:
+                    total += sizes[to[e]]
+                break
+    return total

@@ -59,3 +59,36 @@ def strings_starting(data, closing, first, flags):
         low = np.int64(closing[i]) + 1
         if data[start] == first:
             flags[i] = 1
+
+
+_PAIRS = "int64(uint8[::1], {}[::1], uint8[::1], uint32[::1])"
+
+
+@kernel(_PAIRS.format("uint32"), _PAIRS.format("uint64"))
+def strings_with_id_after(data, closing, text, found):
+    """Indexes of strings that end in `text`, digits and `)`; returns how many."""
+    count = np.int64(0)
+    low = np.int64(0)
+    for i in range(closing.size):
+        end = np.int64(closing[i]) - 1
+        start = low
+        low = end + 2
+        if end - start < text.size or data[end] != 41:
+            continue
+        end -= 1
+        digits = 0
+        while end > start and 48 <= data[end] <= 57:
+            end -= 1
+            digits += 1
+        if digits == 0 or end - start < text.size:
+            continue
+        same = True
+        for j in range(text.size):
+            if data[end - j] != text[text.size - 1 - j]:
+                same = False
+                break
+        if same:
+            if count < found.size:
+                found[count] = i
+            count += 1
+    return count
