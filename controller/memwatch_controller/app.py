@@ -23,11 +23,18 @@ from memwatch_controller.analysis.runner import Limits, Runner
 from memwatch_controller.api.agents import AgentChannels
 from memwatch_controller.api.calls import CallLog
 from memwatch_controller.api.controllers import ControllerServicer
+from memwatch_controller.api.convert import agent_to_pb
+from memwatch_controller.api.http.application import create_app, guarded
+from memwatch_controller.api.http.readiness import Readiness
+from memwatch_controller.api.http.routes import Faces
+from memwatch_controller.api.http.server import http_server
+from memwatch_controller.api.metrics import MetricsPage
 from memwatch_controller.api.registry import RegistryServicer
 from memwatch_controller.api.reports import ReportServicer
 from memwatch_controller.api.sessions import SessionServicer
 from memwatch_controller.api.snapshots import SnapshotServicer
 from memwatch_controller.api.targets import TargetServicer
+from memwatch_controller.counters import Counters
 from memwatch_controller.errors import StartError
 from memwatch_controller.registry import Registry
 from memwatch_controller.reports import Reports
@@ -91,6 +98,7 @@ class Parts:
     snapshots: Snapshots
     reports: Reports
     sessions: SessionService
+    counters: Counters
 
 
 async def run(settings: Settings) -> int:
@@ -105,7 +113,9 @@ async def run(settings: Settings) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(_parts(settings))
-        await stack.enter_async_context(_grpc_server(parts))
+        faces = _faces(parts)
+        await stack.enter_async_context(_http_server(parts, faces))
+        await stack.enter_async_context(_grpc_server(parts, faces))
         _log.info("serving", listen=settings.listen, http=settings.http_listen)
         await stop.wait()
         _log.info("stopping")
@@ -126,11 +136,14 @@ async def _parts(settings: Settings) -> AsyncIterator[Parts]:
         agents = AgentChannels(token, _agent_credentials(settings))
         stack.push_async_callback(agents.close)
         blobs = BlobStore.open(_blob_url(settings), settings.data_dir)
-        snapshots = Snapshots(metadata, blobs, agents, _now)
-        reports = Reports(metadata, blobs, Runner(Limits()), _now)
+        counters = Counters()
+        snapshots = Snapshots(metadata, blobs, agents, _now, counters)
+        reports = Reports(metadata, blobs, Runner(Limits()), _now, counters)
         sessions = await _sessions(stack, settings, metadata, registry, snapshots, reports)
         _at_work(stack, registry.run())
-        yield Parts(settings, token, metadata, registry, blobs, snapshots, reports, sessions)
+        yield Parts(
+            settings, token, metadata, registry, blobs, snapshots, reports, sessions, counters
+        )
 
 
 async def _sessions(
@@ -173,7 +186,20 @@ async def _sessions(
 
 
 @asynccontextmanager
-async def _grpc_server(parts: Parts) -> AsyncIterator[grpc.aio.Server]:
+async def _http_server(parts: Parts, faces: Faces) -> AsyncIterator[None]:
+    """The HTTP server, where it is not switched off."""
+    settings = parts.settings
+    if not settings.http_listen:
+        yield
+        return
+    metrics = MetricsPage(parts.counters, parts.metadata, parts.registry)
+    app = guarded(create_app(faces, metrics, Readiness(parts.metadata, parts.blobs)), parts.token)
+    async with http_server(settings.http_listen, app, settings.tls_cert, settings.tls_key):
+        yield
+
+
+@asynccontextmanager
+async def _grpc_server(parts: Parts, faces: Faces) -> AsyncIterator[grpc.aio.Server]:
     """The gRPC server; its health says SERVING while the block runs."""
     interceptors: Sequence[grpc.aio.ServerInterceptor] = [CallLog()]
     if parts.token:
@@ -183,7 +209,7 @@ async def _grpc_server(parts: Parts) -> AsyncIterator[grpc.aio.Server]:
         options=keepalive.SERVER_OPTIONS,
         maximum_concurrent_rpcs=MAX_CALLS,
     )
-    _add_services(server, parts)
+    _add_services(server, parts, faces)
     health_service = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     reflection.enable_server_reflection(_SERVICES, server)
@@ -197,21 +223,27 @@ async def _grpc_server(parts: Parts) -> AsyncIterator[grpc.aio.Server]:
         await server.stop(STOP_GRACE_SECONDS)
 
 
-def _add_services(server: grpc.aio.Server, parts: Parts) -> None:
-    controllers_pb2_grpc.add_ControllerServiceServicer_to_server(
-        ControllerServicer(_now(), parts.settings.http_listen), server
+def _faces(parts: Parts) -> Faces:
+    """What both servers answer with."""
+    return Faces(
+        controllers=ControllerServicer(_now(), parts.settings.http_listen),
+        targets=TargetServicer(parts.registry),
+        sessions=SessionServicer(parts.sessions),
+        snapshot_service=SnapshotServicer(parts.snapshots, parts.metadata),
+        reports=ReportServicer(parts.reports, parts.metadata),
+        agents=lambda: [agent_to_pb(agent) for agent in parts.registry.agents()],
+        snapshots=parts.snapshots,
     )
-    registry_pb2_grpc.add_RegistryServiceServicer_to_server(
-        RegistryServicer(parts.registry, parts.snapshots.discard_stored), server
-    )
-    sessions_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(parts.sessions), server)
-    targets_pb2_grpc.add_TargetServiceServicer_to_server(TargetServicer(parts.registry), server)
-    snapshots_pb2_grpc.add_SnapshotServiceServicer_to_server(
-        SnapshotServicer(parts.snapshots, parts.metadata), server
-    )
-    reports_pb2_grpc.add_ReportServiceServicer_to_server(
-        ReportServicer(parts.reports, parts.metadata), server
-    )
+
+
+def _add_services(server: grpc.aio.Server, parts: Parts, faces: Faces) -> None:
+    registry = RegistryServicer(parts.registry, parts.snapshots.discard_stored)
+    registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
+    controllers_pb2_grpc.add_ControllerServiceServicer_to_server(faces.controllers, server)
+    sessions_pb2_grpc.add_SessionServiceServicer_to_server(faces.sessions, server)
+    targets_pb2_grpc.add_TargetServiceServicer_to_server(faces.targets, server)
+    snapshots_pb2_grpc.add_SnapshotServiceServicer_to_server(faces.snapshot_service, server)
+    reports_pb2_grpc.add_ReportServiceServicer_to_server(faces.reports, server)
 
 
 def _bind(server: grpc.aio.Server, settings: Settings) -> None:

@@ -8,7 +8,13 @@ from typing import Protocol
 from memwatch_controller.analysis import document
 from memwatch_controller.analysis.jobs import Job, JobFailedError, JobSnapshot
 from memwatch_controller.analysis.runner import Runner
-from memwatch_controller.errors import AnalysisError, NotFoundError, SessionNotFinishedError
+from memwatch_controller.counters import Counters, outcome_of
+from memwatch_controller.errors import (
+    AnalysisError,
+    ControllerError,
+    NotFoundError,
+    SessionNotFinishedError,
+)
 from memwatch_controller.model import Millis, Report, Session, SessionState, Snapshot
 from memwatch_controller.store.blobs import BlobStore, blob_key
 
@@ -41,12 +47,18 @@ class Reports:
     """Use cases of reports."""
 
     def __init__(
-        self, rows: ReportRows, blobs: BlobStore, runner: Runner, now: Callable[[], Millis]
+        self,
+        rows: ReportRows,
+        blobs: BlobStore,
+        runner: Runner,
+        now: Callable[[], Millis],
+        counters: Counters | None = None,
     ) -> None:
         self._rows = rows
         self._blobs = blobs
         self._runner = runner
         self._now = now
+        self._counters = counters or Counters()
 
     async def compare(self, session_id: str, target_id: str, snapshot_ids: Sequence[str]) -> str:
         """Compares a target's snapshots, oldest first; the id of the stored report.
@@ -65,7 +77,13 @@ class Reports:
         if len(snapshot_ids) < 2:
             raise AnalysisError(session_id, f"there are {len(snapshot_ids)} of them, not 2")
         snapshots = [await self._snapshot(session_id, found) for found in snapshot_ids]
-        report = await self._make(report_id, session_id, target_id, snapshots)
+        try:
+            with self._counters.analysis_seconds.time():
+                report = await self._make(report_id, session_id, target_id, snapshots)
+        except ControllerError as error:
+            self._counters.analyses.labels(outcome_of(error)).inc()
+            raise
+        self._counters.analyses.labels("reported").inc()
         return (await self._rows.insert_report(report)).id
 
     async def get(self, wanted: str) -> Report:

@@ -104,6 +104,19 @@ def from_rpc_error(error: grpc.RpcError) -> Failure:
     status = _rich_status(error)
     if status is None:
         return Failure(code, code.name, message[:MAX_MESSAGE_CHARS])
+    return from_proto(code, status)
+
+
+def from_status(status: grpc.Status) -> Failure:
+    """What `to_status` was made of."""
+    for key, value in status.trailing_metadata or ():
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            return from_proto(status.code, status_pb2.Status.FromString(value))
+    return Failure(status.code, status.code.name, status.details[:MAX_MESSAGE_CHARS])
+
+
+def from_proto(code: grpc.StatusCode, status: status_pb2.Status) -> Failure:
+    """What a google.rpc.Status says."""
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     retry_after = None
     for detail in status.details:

@@ -53,6 +53,23 @@ def agent_from_pb(message: agents_pb2.Agent) -> model.Agent:
     )
 
 
+def agent_to_pb(agent: model.Agent) -> agents_pb2.Agent:
+    """An agent as a message; what lies in its spool is not known here."""
+    return agents_pb2.Agent(
+        id=agent.id,
+        version=agent.version,
+        host=agent.host,
+        pod=agent.pod,
+        namespace=agent.namespace,
+        address=agent.address,
+        capabilities=[
+            agents_pb2.Capability(name=found.name, enabled=found.enabled, reason=found.reason)
+            for found in agent.capabilities
+        ],
+        start_time=time_to_pb(agent.start_time),
+    )
+
+
 def target_from_pb(message: targets_pb2.Target) -> model.Target:
     """A target of a message, as its agent sees it."""
     return model.Target(

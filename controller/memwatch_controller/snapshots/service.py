@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
 import structlog
+from prometheus_client import Counter
 
+from memwatch_controller.counters import Counters, outcome_of
 from memwatch_controller.errors import (
     AgentError,
+    ControllerError,
     DigestMismatchError,
     NotFoundError,
     OffsetOutOfRangeError,
@@ -26,6 +29,7 @@ from memwatch_controller.model import (
 from memwatch_controller.snapshots import transfer
 from memwatch_controller.snapshots.names import file_name, safe_name
 from memwatch_controller.snapshots.ports import Agents, SnapshotRows
+from memwatch_controller.snapshots.unpack import unpacked
 from memwatch_controller.store.blobs import (
     MAX_RAW_BYTES,
     MAX_STORED_BYTES,
@@ -77,12 +81,14 @@ class Snapshots:
         blobs: BlobStore,
         agents: Agents,
         now: Callable[[], Millis],
+        counters: Counters | None = None,
         patience: transfer.Patience = transfer.Patience(),  # noqa: B008  frozen
     ) -> None:
         self._rows = rows
         self._blobs = blobs
         self._agents = agents
         self._now = now
+        self._counters = counters or Counters()
         self._patience = patience
         self._running: dict[str, tuple[asyncio.Lock, int]] = {}
 
@@ -105,7 +111,8 @@ class Snapshots:
         async with self._alone(order.request_id):
             stored = await self._rows.find_snapshot_by_request(order.request_id)
             if stored is None:
-                stored = await self._take_and_store(address, order, on_progress)
+                with self._counted(self._counters.captures):
+                    stored = await self._take_and_store(address, order, on_progress)
         await self.discard(address, stored.id)
         return stored
 
@@ -150,7 +157,8 @@ class Snapshots:
             known = await self._rows.find_snapshot_by_request(upload.request_id)
             if known is not None:
                 return known
-            return await self._store_upload(upload, pieces)
+            with self._counted(self._counters.uploads):
+                return await self._store_upload(upload, pieces)
 
     async def get(self, snapshot_id: str) -> Snapshot:
         """One snapshot.
@@ -176,6 +184,21 @@ class Snapshots:
             raise OffsetOutOfRangeError(snapshot.id, offset, snapshot.stored_size_bytes)
         key = blob_key(snapshot.id, snapshot.stored_sha256)
         return self._blobs.read(key, snapshot.stored_size_bytes, offset, length)
+
+    def read_raw(
+        self, snapshot: Snapshot, offset: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """The `.heapsnapshot` itself; what lies before `offset` is decompressed and dropped.
+
+        Raises:
+            OffsetOutOfRangeError: `offset` is beyond the end.
+            BlobLostError: the blob is not what was stored.
+        """
+        size = snapshot.raw_size_bytes
+        if not 0 <= offset <= size:
+            raise OffsetOutOfRangeError(snapshot.id, offset, size)
+        end = size if length is None else min(size, offset + length)
+        return unpacked(self.read(snapshot), snapshot.id, offset, end)
 
     async def delete(self, snapshot_id: str) -> None:
         """Deletes blob and row; an unknown id is no error.
@@ -272,9 +295,20 @@ class Snapshots:
         key = blob_key(snapshot.id, snapshot.stored_sha256)
         await self._blobs.commit(part, key)
         stored = await self._rows.insert_snapshot(snapshot)
+        self._counters.received_bytes.inc(snapshot.stored_size_bytes)
         if stored.id != snapshot.id:  # another controller stored the same request first
             await self._blobs.delete(key)
         return stored
+
+    @contextlib.contextmanager
+    def _counted(self, counter: Counter) -> Iterator[None]:
+        """Counts how the block ends."""
+        try:
+            yield
+        except ControllerError as error:
+            counter.labels(outcome_of(error)).inc()
+            raise
+        counter.labels("stored").inc()
 
     @contextlib.asynccontextmanager
     async def _alone(self, request_id: str) -> AsyncIterator[None]:

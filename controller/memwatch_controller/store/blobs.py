@@ -289,6 +289,16 @@ class BlobStore:
         except (OSError, BaseError) as error:
             raise StoreUnavailableError(f"delete blob '{key}'", _first_line(error)) from error
 
+    async def check(self) -> None:
+        """Looks whether the store answers.
+
+        Raises:
+            StoreUnavailableError: it does not, or its staging directory is gone.
+        """
+        if not os.access(self._staging, os.W_OK):
+            raise StoreUnavailableError(f"use '{self._staging}'", "it cannot be written")
+        await self.size("snapshots/none")
+
     @contextlib.asynccontextmanager
     async def local(self, key: str, size: int) -> AsyncIterator[Path]:
         """A path where the blob can be opened; a remote one is copied for the block.

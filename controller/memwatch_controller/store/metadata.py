@@ -137,6 +137,14 @@ class Metadata:
         async with self._database.reading() as connection:
             return int((await connection.execute(query)).scalar_one())
 
+    async def count_sessions(self) -> dict[model.SessionState, int]:
+        """How many sessions there are in each state; a state without any is not there."""
+        state = schema.sessions.c.state
+        query = sa.select(state, sa.func.count()).group_by(state)
+        async with self._database.reading() as connection:
+            found = (await connection.execute(query)).all()
+        return {model.SessionState(name): count for name, count in found}
+
     async def update_session(self, before: model.Session, after: model.Session) -> bool:
         """Writes a change; False, and nothing written, where `before` is no longer current.
 
@@ -221,6 +229,12 @@ class Metadata:
         """Forgets a snapshot; an unknown id is no error."""
         async with self._database.writing() as connection:
             await connection.execute(sa.delete(schema.snapshots).where(schema.snapshots.c.id == id))
+
+    async def count_snapshots(self) -> int:
+        """How many snapshots there are."""
+        query = sa.select(sa.func.count()).select_from(schema.snapshots)
+        async with self._database.reading() as connection:
+            return int((await connection.execute(query)).scalar_one())
 
     async def total_stored_bytes(self) -> int:
         """Sum of the stored sizes of all snapshots."""

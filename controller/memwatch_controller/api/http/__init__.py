@@ -1,0 +1,1 @@
+"""The same use cases as gRPC's, as JSON over HTTP."""

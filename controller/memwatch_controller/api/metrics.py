@@ -1,0 +1,113 @@
+"""The controller's /metrics: what it counted, and how much of everything there is now."""
+
+from collections import Counter as Tally
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from memwatch_controller.counters import Counters
+from memwatch_controller.model import Agent, SessionState, Target, TargetState
+from memwatch_proto import __version__
+
+
+class Figures(Protocol):
+    """Whole figures of the store; `store.metadata.Metadata` has them."""
+
+    async def count_sessions(self) -> Mapping[SessionState, int]:
+        """Sessions by state."""
+
+    async def count_snapshots(self) -> int:
+        """How many snapshots there are."""
+
+    async def total_stored_bytes(self) -> int:
+        """Sum of their stored sizes."""
+
+
+class Known(Protocol):
+    """What is known of agents and targets; the registry."""
+
+    def agents(self) -> list[Agent]:
+        """All agents."""
+
+    def targets(self) -> list[Target]:
+        """All targets."""
+
+    def connected_count(self) -> int:
+        """Agents that are connected."""
+
+
+class _Now:
+    """Gauges of one scrape."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+class MetricsPage:
+    """Answers /metrics in Prometheus' text format."""
+
+    def __init__(self, counters: Counters, figures: Figures, known: Known) -> None:
+        self._counters = counters
+        self._figures = figures
+        self._known = known
+
+    async def __call__(self) -> bytes:
+        """The page now."""
+        registry = CollectorRegistry()
+        registry.register(_Now(await self._gauges()))
+        return generate_latest(registry) + generate_latest(self._counters.registry)
+
+    async def _gauges(self) -> list[Metric]:
+        sessions = await self._figures.count_sessions()
+        targets = Tally(target.state for target in self._known.targets())
+        return [
+            _labelled(
+                "memwatch_sessions",
+                "Sessions in the store, by state.",
+                {state.value: sessions.get(state, 0) for state in SessionState},
+            ),
+            _labelled(
+                "memwatch_targets",
+                "Targets that are known, by state.",
+                {state.value: targets[state] for state in TargetState},
+            ),
+            _plain("memwatch_agents", "Agents that are known.", len(self._known.agents())),
+            _plain(
+                "memwatch_agents_connected",
+                "Agents whose stream is open.",
+                self._known.connected_count(),
+            ),
+            _plain(
+                "memwatch_snapshots",
+                "Snapshots in the store.",
+                await self._figures.count_snapshots(),
+            ),
+            _plain(
+                "memwatch_snapshots_stored_bytes",
+                "Bytes of the snapshots in the store.",
+                await self._figures.total_stored_bytes(),
+            ),
+            _info(),
+        ]
+
+
+def _labelled(name: str, text: str, values: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=["state"])
+    for state, value in values.items():
+        family.add_metric([state], value)
+    return family
+
+
+def _plain(name: str, text: str, value: int) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _info() -> Metric:
+    family = GaugeMetricFamily("memwatch_controller_info", "1; the version.", labels=["version"])
+    family.add_metric([__version__], 1)
+    return family
