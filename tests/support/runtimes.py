@@ -13,6 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(os.environ.get("MEMWATCH_RUNTIMES", ROOT / ".runtimes"))
 NODE_MAJORS = (18, 20, 22, 24)
+# DevTools' own heap snapshot model, the judge of ours, and what bundles it; never shipped.
+NPM_PACKAGES = {"chrome-devtools-frontend": "1.0.1705227", "esbuild": "0.25.12"}
 PYTHON_MINORS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 
 
@@ -50,35 +52,41 @@ def _major(binary: str) -> int:
     return int(out.lstrip("v").split(".")[0]) if out.startswith("v") else 0
 
 
+def npm_modules() -> Path:
+    """Where npm's packages are that tests compare with."""
+    return HOME / "npm" / "node_modules"
+
+
 def install() -> None:
     """Installs what is missing; says what could not be had."""
-    npm = shutil.which("npm")
     for major in NODE_MAJORS:
-        if node(major) is not None:
-            continue
-        if npm is None:
-            print(f"→ Node {major}: not installed, there is no npm on the PATH")
-            continue
-        print(f"→ installing Node {major} into {HOME.name}")
-        prefix = HOME / f"node-{major}"
-        prefix.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            [
-                npm,
-                "install",
-                "--silent",
-                "--no-audit",
-                "--no-fund",
-                "--prefix",
-                prefix,
-                f"node@{major}",
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            print(f"→ Node {major}: not installed: {done.stderr.strip()[-200:]}")
+        if node(major) is None:
+            _npm_install(f"Node {major}", HOME / f"node-{major}", f"node@{major}")
+    missing = [
+        f"{name}@{version}"
+        for name, version in NPM_PACKAGES.items()
+        if not (npm_modules() / name).exists()
+    ]
+    if missing:
+        _npm_install("npm packages", HOME / "npm", *missing, "--ignore-scripts", "--save-exact")
+
+
+def _npm_install(what: str, prefix: Path, *arguments: str) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        print(f"→ {what}: not installed, there is no npm on the PATH")
+        return
+    print(f"→ installing {what} into {HOME.name}")
+    prefix.mkdir(parents=True, exist_ok=True)
+    quiet = ("--silent", "--no-audit", "--no-fund")
+    done = subprocess.run(
+        [npm, "install", *quiet, "--prefix", prefix, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        print(f"→ {what}: not installed: {done.stderr.strip()[-200:]}")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,8 @@ def retained_by(of, sizes, retained, start, children, root, count):
 
 
 @kernel(
-    "int64(uint32[::1], uint8[::1], uint32[::1], uint32[::1], uint32[::1], int64, int64, int64[::1])"
+    "int64(uint32[::1], uint8[::1], uint32[::1], uint32[::1], uint32[::1], int64, int64,"
+    " int64[::1])"
 )
 def array_bytes(first, edge_type, edge_name, to, arrays, internal, elements, sizes):
     """Bytes of the arrays, and of the first `elements` of each that has no other retainer."""

@@ -2,21 +2,20 @@
 
 import json
 import subprocess
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from memwatch_heap.classes import class_rows
-from memwatch_heap.diff import compare_files, unmatched, census
+from memwatch_heap.diff import census, compare_files, unmatched
 from memwatch_heap.formats import read
 from memwatch_heap.measures import measure
 from memwatch_heap.statistics import statistics
 from tests.support import runtimes
 
 HERE = Path(__file__).parent
-MODULES = runtimes.HOME / "npm" / "node_modules"
+MODULES = runtimes.npm_modules()
 MAJORS = (20, 22, 24)
 
 
@@ -102,14 +101,15 @@ def test_every_row_of_a_comparison_is_as_in_devtools(pair, oracle, tmp_path):
         row.key: [row.name, row.new_count, row.new_bytes, row.gone_count, row.gone_bytes]
         for row in mine
     } == {
-        row["key"]: [row["name"]] + [row[k] for k in ("added", "addedSize", "removed", "removedSize")]
+        row["key"]: [row["name"]]
+        + [row[k] for k in ("added", "addedSize", "removed", "removedSize")]
         for row in theirs
     }
     after = census(read(pair[1]))
     before = census(read(pair[0]), after.definitions)
     gone, new = unmatched(before, after)
     for one, flags, ids in ((before, gone, "removedIds"), (after, new, "addedIds")):
-        found = {}
+        found: dict[str, list[int]] = {}
         for place in np.flatnonzero(flags):
             found.setdefault(one.keys[one.of[place]], []).append(int(one.ids[place]))
         assert found == {row["key"]: row[ids] for row in theirs if row[ids]}
