@@ -10,7 +10,7 @@ _CONTAINER = re.compile(
 )
 _MONITOR = re.compile(r"(?:crio|libpod)-conmon-[0-9a-f]{64}(?:\.scope)?")
 _UUID = r"[0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}"
-_POD = re.compile(rf"pod(?P<uid>{_UUID}|[0-9a-f]{{32}})(?:\.slice)?(?=$|/)", re.MULTILINE)
+_POD = re.compile(rf"pod(?P<uid>{_UUID}|[0-9a-f]{{32}})(?:\.slice)?(?=$|[/:])", re.MULTILINE)
 
 # In a cgroup namespace of its own a process's path says nothing, but the files that the engine
 # mounts into a container still name both.
