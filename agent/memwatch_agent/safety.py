@@ -123,6 +123,8 @@ def estimate(
 
     `past` is the newest first. Costs are taken to grow with the size in proportion.
     """
+    if not past:
+        return Estimate(general, retained_bytes, 0)
     weights = [_GENERAL, *(_OLDER**age for age in range(len(past)))]
     scaled = [general, *(_scaled(one, basis) for one in past)]
 
