@@ -114,7 +114,7 @@ def translated(error: grpc.RpcError, address: str) -> CliError:
         )
     message = failure.message
     if not message.startswith("cannot"):
-        message = f"cannot go on: the controller at '{address}' says: {message}"
+        message = f"cannot go on: the server at '{address}' says: {message}"
     return CallError(str(failure.reason), message, failure.metadata, failure.retry_after_seconds)
 
 

@@ -116,7 +116,8 @@ def load(path: Path) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise FileError("read", path, error) from error
     try:
-        return _parsed(yaml.safe_load(text) or {})
+        document = yaml.safe_load(text)
+        return Config() if document is None else _parsed(document)
     except (yaml.YAMLError, ValueError) as error:
         cause = " ".join(str(error).split())
         raise ContextError(f"cannot read configuration '{path}': {cause}") from error

@@ -166,12 +166,31 @@ def _widest(column: Column[T], columns: Sequence[Column[T]], cells: list[list[st
 
 
 def plain(message: "Message") -> Any:
-    """A message as JSON's plain values: proto field names, every field present."""
+    """A message as JSON's plain values: proto field names, in their order, every field present."""
     from google.protobuf.json_format import MessageToDict
 
-    return MessageToDict(
+    value = MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
+    return _in_order(value, message.DESCRIPTOR)
+
+
+def _in_order(value: Any, descriptor: Any) -> Any:
+    """The same values with the fields in the order of the proto file, at every depth."""
+    if not isinstance(value, dict):
+        return value  # a well-known type, such as a time, is a word
+    ordered = {}
+    for field in descriptor.fields:
+        if field.name not in value:
+            continue
+        inner, type_ = value[field.name], field.message_type
+        if type_ is None or type_.GetOptions().map_entry:
+            ordered[field.name] = inner
+        elif isinstance(inner, list):
+            ordered[field.name] = [_in_order(one, type_) for one in inner]
+        else:
+            ordered[field.name] = _in_order(inner, type_)
+    return ordered
 
 
 def word(message: "Message", field: str) -> str:

@@ -30,6 +30,7 @@ class Step:
 
     Attributes:
         phase: the part of the work, such as `capturing_before`; a change of it is always shown.
+            Empty for work that is over in seconds as a rule.
         text: the same for people, with figures.
         done: how much of it is done.
         total: how much there is; 0 where nobody knows.
@@ -109,12 +110,12 @@ def capture_step(progress: "CaptureProgress") -> Step:
     text = words.get(stage, stage)
     if stage == "capturing":
         text = size(raw) + (f" of about {size(expected)}" if expected else "")
-    return Step(f"capture {stage}", text, float(min(raw, expected)), float(expected))
+    return Step("", text, float(min(raw, expected)), float(expected))
 
 
 def transfer_step(name: str, done: int, total: int) -> Step:
     """Where a download or an upload is."""
-    return Step(name, f"{name} {size(done)} of {size(total)}", done, total)
+    return Step("", f"{name} {size(done)} of {size(total)}", done, total)
 
 
 class Lines:
@@ -128,14 +129,14 @@ class Lines:
     ) -> None:
         self._stream, self._clock, self._every = stream, clock, every_seconds
         self._phase = ""
-        self._next = 0.0
+        self._next = clock() + every_seconds
 
     def show(self, step: Step) -> None:
         """Writes the step if it is time."""
         now = self._clock()
-        if step.phase == self._phase and now < self._next:
+        if step.phase in ("", self._phase) and now < self._next:
             return
-        self._phase, self._next = step.phase, now + self._every
+        self._phase, self._next = step.phase or self._phase, now + self._every
         self.note(step.text)
 
     def note(self, sentence: str) -> None:

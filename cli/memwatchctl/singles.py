@@ -80,6 +80,7 @@ def take(agent: Agent, target: targets_pb2.Target, wish: Wish, out: Output, no_c
         max_pause_millis=wish.max_pause,
     )
     with display(no_color) as shown:
+        shown.note(f"taking snapshot of pid {target.pid} ({described(target)})")
         snapshot = agent.capture(request, lambda progress: shown.show(capture_step(progress)))
         downloads.save(
             lambda offset: agent.stream(snapshot.id, offset),
@@ -93,6 +94,12 @@ def take(agent: Agent, target: targets_pb2.Target, wish: Wish, out: Output, no_c
         out.line(f"{wish.file}: {size(wish.file.stat().st_size)}{_cost(snapshot)}")
     else:
         out.document({"file": str(wish.file), "snapshot": plain(snapshot)})
+
+
+def described(target: targets_pb2.Target) -> str:
+    """Such as `node 22.11.0, shop`."""
+    version = f"{word(target, 'runtime')} {target.runtime_version}".strip()
+    return printable(f"{version}, {target.service}" if target.service else version)
 
 
 def _cost(snapshot: snapshots_pb2.Snapshot) -> str:
@@ -125,8 +132,6 @@ def _is_ours(pid: int) -> bool:
 
 
 def _listed(targets: list[targets_pb2.Target]) -> str:
-    shown = [
-        f"{t.pid} ({word(t, 'runtime')} {printable(t.command)[:60]})" for t in targets[:MAX_LISTED]
-    ]
+    shown = [f"{t.pid} ({described(t)}: {printable(t.command)[:60]})" for t in targets[:MAX_LISTED]]
     more = len(targets) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

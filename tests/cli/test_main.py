@@ -54,6 +54,30 @@ def test_short_help_matches_the_commands(cli):
         assert (command.name, command.short_help) == (name, entry.short_help)
 
 
+def every_command(group, words=()):
+    """Each command below a group, with the words that call it."""
+    import click
+
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*words, name), command
+        if isinstance(command, click.Group):
+            yield from every_command(command, (*words, name))
+
+
+def test_no_flag_hides_another():
+    """No two flags of one command share a name, and each has a help text."""
+    from memwatchctl.__main__ import cli
+
+    for words, command in every_command(cli):
+        names = [parameter.name for parameter in command.params]
+        assert len(names) == len(set(names)), words
+        assert command.get_short_help_str(), words
+        for parameter in command.params:
+            assert getattr(parameter, "help", "argument"), (words, parameter.name)
+
+
 def test_wrong_flag_is_a_usage_error(cli):
     """A flag that does not exist: click's own words and exit code 2."""
     done = cli("sessions", "list", "--nope")

@@ -1,18 +1,20 @@
 """`memwatchctl sessions`: timed captures, those that run and those that ended."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from memwatchctl import app
+from memwatchctl import app, durations
+from memwatchctl.commands import snapshots
 from memwatchctl.options import group
 from memwatchctl.output import Column, Output, plain, word
 from memwatchctl.text import age
 
 if TYPE_CHECKING:
-    from memwatch_proto.v1.sessions_pb2 import Session
+    from memwatch_proto.v1.sessions_pb2 import Session, SessionTarget
 
 STATES = (
     "pending",
@@ -79,6 +81,30 @@ def get(context: click.Context, session: str) -> None:
         out.document(plain(found))
 
 
+@command.command("watch")
+@click.argument("session")
+@click.pass_context
+def watch(context: click.Context, session: str) -> None:
+    """Follow one session to its end; Ctrl-C stops watching, the session goes on.
+
+    With -o json each change is one line. The exit code is the session's, as of capture.
+    """
+    from memwatchctl import captures
+    from memwatchctl.progress import session_step
+
+    out = app.output(context)
+    with app.controller(context) as controller:
+        last = controller.session(session)
+        for change in controller.watch_session(session):
+            last = change
+            if out.is_table:
+                out.line(f"{datetime.now():%H:%M:%S}  {session_step(change, time.time()).text}")
+                out.flush()
+            else:
+                out.event(plain(change))
+    captures.check(last)
+
+
 @command.command("cancel")
 @click.argument("sessions", nargs=-1, required=True)
 @click.pass_context
@@ -111,15 +137,32 @@ def delete(context: click.Context, sessions: tuple[str, ...]) -> None:
 
 def show(out: Output, session: "Session") -> None:
     """Prints all of one session for people."""
-    plan = session.plan
+    plan, error = session.plan, session.error
+    snapshots_ = max(plan.snapshots, 2)
+    ended = session.end_time.ToJsonString() if session.HasField("end_time") else ""
     out.pairs(
         [
             ("Session", session.id),
             ("State", word(session, "state")),
-            ("Service", plan.service),
-            ("Created", f"{_ago(session.create_time.ToDatetime(UTC))} ago"),
+            ("Next", _next(session) if not error.message else ""),
+            ("Error", f"in phase {error.phase}: {error.message}" if error.message else ""),
+            ("Reason", error.reason),
+            ("Service", _service(session)),
+            ("Plan", f"{snapshots_} snapshots over {durations.describe(plan.timeframe_millis)}"),
+            ("Strategy", plan.strategy),
+            ("Labels", ", ".join(f"{k}={v}" for k, v in sorted(plan.labels.items()))),
+            ("Created", f"{session.create_time.ToJsonString()} ({_ago(session)} ago)"),
+            ("Ended", ended),
+            ("Reports", ", ".join(session.report_ids)),
         ]
     )
+    if session.targets:
+        out.line()
+        out.table(_TARGETS, list(session.targets))
+    taken = [snapshot for target in session.targets for snapshot in target.snapshots]
+    if taken:
+        out.line()
+        out.table(snapshots.COLUMNS, taken)
 
 
 def _service(session: "Session") -> str:
@@ -136,8 +179,8 @@ def _next(session: "Session") -> str:
     return session.error.reason.lower()
 
 
-def _ago(when: datetime) -> str:
-    return age((datetime.now(UTC) - when).total_seconds())
+def _ago(session: "Session") -> str:
+    return age((datetime.now(UTC) - session.create_time.ToDatetime(UTC)).total_seconds())
 
 
 _COLUMNS: Sequence[Column["Session"]] = (
@@ -146,6 +189,15 @@ _COLUMNS: Sequence[Column["Session"]] = (
     Column("STATE", lambda s: word(s, "state"), style=lambda s: _STYLES.get(s, "cyan")),
     Column("TARGETS", lambda s: str(len(s.targets)), right=True),
     Column("SNAPSHOTS", lambda s: str(sum(len(t.snapshots) for t in s.targets)), right=True),
-    Column("AGE", lambda s: _ago(s.create_time.ToDatetime(UTC)), right=True),
+    Column("AGE", _ago, right=True),
     Column("NEXT", lambda s: _next(s) or "-"),
+)
+
+_TARGETS: Sequence[Column["SessionTarget"]] = (
+    Column("SERVICE", lambda t: t.target.service or "-"),
+    Column("TARGET", lambda t: t.target.id, whole=True),
+    Column("PID", lambda t: str(t.target.pid), right=True),
+    Column("STATE", lambda t: word(t, "state"), style=lambda s: _STYLES.get(s, "cyan")),
+    Column("SNAPSHOTS", lambda t: str(len(t.snapshots)), right=True),
+    Column("ERROR", lambda t: t.error.message or "-"),
 )

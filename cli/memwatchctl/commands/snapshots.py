@@ -59,7 +59,7 @@ def get(context: click.Context, snapshot: str) -> None:
 @click.argument("snapshot")
 @click.option(
     "--output",
-    "output",
+    "destination",
     type=click.Path(path_type=Path),
     help="File or folder; by default the snapshot's own name here.",
 )
@@ -67,7 +67,7 @@ def get(context: click.Context, snapshot: str) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @click.pass_context
 def download(
-    context: click.Context, snapshot: str, output: Path | None, raw: bool, overwrite: bool
+    context: click.Context, snapshot: str, destination: Path | None, raw: bool, overwrite: bool
 ) -> None:
     """Download a snapshot; a name that ends in .gz or .zst says how to write it.
 
@@ -86,8 +86,8 @@ def download(
     out = app.output(context)
     with app.controller(context) as controller:
         found = controller.snapshot(snapshot)
-        form = downloads.Form.ZSTD if raw else downloads.form_of(output or Path())
-        path = output or Path()
+        form = downloads.Form.ZSTD if raw else downloads.form_of(destination or Path())
+        path = destination or Path()
         if path.is_dir():
             form = downloads.Form.ZSTD if raw else downloads.Form.PLAIN
             path = path / downloads.file_name(found, form)
