@@ -68,6 +68,8 @@ def every_command(group, words=()):
 
 def test_no_flag_hides_another():
     """No two flags of one command share a name, and each has a help text."""
+    import click
+
     from memwatchctl.__main__ import cli
 
     for words, command in every_command(cli):
@@ -75,7 +77,7 @@ def test_no_flag_hides_another():
         assert len(names) == len(set(names)), words
         assert command.get_short_help_str(), words
         for parameter in command.params:
-            assert getattr(parameter, "help", "argument"), (words, parameter.name)
+            assert not isinstance(parameter, click.Option) or parameter.help, (words, parameter)
 
 
 def test_wrong_flag_is_a_usage_error(cli):
