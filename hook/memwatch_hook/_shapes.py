@@ -11,6 +11,7 @@ import gc
 import types
 from _collections import deque  # type: ignore[import-not-found]
 from itertools import repeat
+from sys import getrefcount
 
 from . import v8format
 from ._labels import Labels
@@ -73,6 +74,8 @@ _CODE_PARTS = (
     "co_lnotab",
     "co_exceptiontable",
 )
+# References to a dict that was made by asking: its object's, ours, and the one of counting them.
+_FRESH_REFERENCES = 3
 _TYPE_PARTS = ("__mro__", "__bases__", "__base__")
 _SEQUENCES = (list, tuple, deque, set, frozenset)
 
@@ -226,8 +229,12 @@ class Shapes:
             if len(referents) != len(namespace) + 1 or referents[-1] is not cls:
                 return general(thing)
             named = labels.of_keys(namespace)
-            named.append(labels.cls)
             values = list(namespace.values())
+            if getrefcount(namespace) > _FRESH_REFERENCES:  # 3.13: there was one beside the values
+                self.namespaces.add(id(namespace))
+                named.append(labels.namespace)
+                values.append(namespace)
+            named.append(labels.cls)
             values.append(cls)
             return named, values
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from ._shapes import Edges
     from .walker import Order
 
 MAX_FRAMES = 2000  # of one thread: the innermost ones
@@ -171,29 +172,19 @@ class Walk:
 
     # What is the hook's own.
 
-    def _own_modules(self) -> list[types.ModuleType]:
-        return [
-            module
-            for name, module in list(sys.modules.items())
-            if type(module) is types.ModuleType
-            and (name.partition(".")[0] in OWN_MODULES or BOOTSTRAP_MARK in module.__dict__)
-        ]
-
     def _leave_out_hook(self) -> None:
-        """Whoever refers to the hook's modules refers to one empty node instead."""
+        """Whoever refers to a module, class, function or object of the hook refers to one node."""
         own = HOOK * v8format.NODE_WIDTH
-        for thing in (*self._own_modules(), *self._order.own):
+        for thing in (*_own_things(), self._order.objects, self._order.frames):
             self._seen[id(thing)] = own
-        self._seen[id(self._order.objects)] = own
-        self._seen[id(self._order.frames)] = own
 
     def _leave_out_reached_from_hook(self) -> None:
         own = HOOK * v8format.NODE_WIDTH
         lists = (self._order.objects, self._objects, self._order.frames)
         for table in (*lists, self, self._seen):
             self._seen[id(table)] = own
-        left: list[object] = [module.__dict__ for module in self._own_modules()]
-        left += [t for t in self._order.own if not any(t is known for known in lists)]
+        left = [t for t in self._order.own if not any(t is known for known in lists)]
+        left += _own_things()
         seen = self._seen
         kept = []  # addresses stay taken as long as what is there lives
         while left:
@@ -220,25 +211,29 @@ class Walk:
         add_size, add_count = nodes.sizes.append, nodes.edge_counts.append
         add_labels, add_targets = nodes.labels.extend, nodes.targets.extend
         index_of, width, first = seen.__getitem__, v8format.NODE_WIDTH, self._first
+        nothing: Edges = ((), ())
         for thing in islice(objects, len(nodes.types), None):  # the list grows as we go
             cls = type(thing)
             shape = made.get(id(cls))
             if shape is None:
                 shape = made[id(cls)] = self._shapes.make(cls)
+            try:
+                name = shape.name if shape.name_of is None else shape.name_of(thing)
+                size = shape.size(thing)
+                labels, referents = shape.edges(thing) if shape.edges is not None else nothing
+            except Exception:  # an object of C code that answers no question
+                name, size, labels, referents = shape.name, 0, (), ()
             add_type(shape.node_type)
-            add_name(shape.name if shape.name_of is None else shape.name_of(thing))
-            add_size(shape.size(thing))
-            if shape.edges is None:
-                add_count(0)
-                continue
-            labels, referents = shape.edges(thing)
-            for referent in referents:
-                if id(referent) not in seen:
-                    seen[id(referent)] = (first + len(objects)) * width
-                    objects.append(referent)
+            add_name(name)
+            add_size(size)
             add_count(len(referents))
-            add_labels(labels)
-            add_targets(map(index_of, map(id, referents)))
+            if referents:
+                for referent in referents:
+                    if id(referent) not in seen:
+                        seen[id(referent)] = (first + len(objects)) * width
+                        objects.append(referent)
+                add_labels(labels)
+                add_targets(map(index_of, map(id, referents)))
             if not len(nodes.types) % PROGRESS_EVERY:
                 self._progress("walking", len(nodes.types), len(objects))
 
@@ -254,7 +249,8 @@ class Walk:
         self._drain()
         graph = _Rest(self.nodes, first_object, first_edge, self._first)
         label = self._shapes.labels.ref
-        for number in graph.entries():
+        classes = [n for n, o in enumerate(self._objects[first_object:]) if type(o) is type]
+        for number in graph.entries(classes):
             self._root_edges[UNKNOWN].append((label, self._objects[first_object + number]))
 
     def _add_names(self) -> None:
@@ -294,8 +290,11 @@ class _Rest:
             self._held_by.append([to for to in targets[at : at + count] if to >= 0])
             at += count
 
-    def entries(self) -> list[int]:
-        """The fewest nodes that lead to all: those nobody holds, then one of each ring left."""
+    def entries(self, preferred: list[int]) -> list[int]:
+        """The fewest nodes that lead to all: those nobody holds, then one of each ring left.
+
+        Of a ring a `preferred` node is taken, where it has one.
+        """
         held = bytearray(len(self._held_by))
         for number, targets in enumerate(self._held_by):
             for to in targets:
@@ -305,8 +304,8 @@ class _Rest:
         reached = bytearray(len(held))
         for number in entries:
             self._reach(number, reached)
-        for number, is_reached in enumerate(reached):
-            if not is_reached:
+        for number in (*preferred, *range(len(reached))):
+            if not reached[number]:
                 entries.append(number)
                 self._reach(number, reached)
         return entries
@@ -319,3 +318,25 @@ class _Rest:
                 if not reached[to]:
                     reached[to] = 1
                     left.append(to)
+
+
+def _own_things() -> list[object]:
+    """The hook's modules, what they define, and the methods of their classes."""
+    found: list[object] = []
+    for name, module in list(sys.modules.items()):
+        if type(module) is not types.ModuleType:
+            continue
+        if name.partition(".")[0] in OWN_MODULES or BOOTSTRAP_MARK in module.__dict__:
+            found.append(module)
+            found += filter(_is_own, module.__dict__.values())
+    for thing in list(found):
+        if isinstance(thing, type):
+            found += filter(_is_own, thing.__dict__.values())
+    return found
+
+
+def _is_own(thing: object) -> bool:
+    """Whether something that a module of ours holds is ours, or of a class of ours."""
+    made_in = thing if type(thing) in (type, types.FunctionType) else type(thing)
+    module = getattr(made_in, "__module__", "")
+    return type(module) is str and module.partition(".")[0] in OWN_MODULES

@@ -15,7 +15,7 @@ import sys
 import time
 from select import POLLOUT
 
-from . import walker, wire
+from . import cgroup, walker, wire
 from .originals import poll
 
 TYPE_CHECKING = False
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 STALL_MILLIS = 1000  # how often a child that waits for its reader looks whether its parent lives
 PROGRESS_SECONDS = 1.0
 NICE = 10
+# The child ends itself when so little is left below the cgroup's limit: the app needs it more.
+KEEP_FREE_BYTES = 48 << 20
 # How it ends is said on the status pipe. The exit status is 0 unless not even that was to be had: a
 # process manager that waits for any child logs other ones, and gunicorn's takes 3 and 4 as "give
 # up".
@@ -34,6 +36,10 @@ DONE, BROKEN = 0, 70
 
 class _OrphanedError(Exception):
     """The app has ended: nothing is left to snapshot for."""
+
+
+class _NoRoomError(Exception):
+    """The container's memory is running out."""
 
 
 class Sender:
@@ -49,6 +55,7 @@ class Sender:
         self._status = status
         self._request_id = request_id
         self._parent = os.getppid()
+        self._memory = cgroup.Memory()
         self._buffer = bytearray()
         self._next_progress = 0.0
         self._writable = poll()
@@ -70,6 +77,7 @@ class Sender:
     def progress(self, stage: str, done: int, total: int) -> None:
         """Tells how far the walk is, at most once a second."""
         self._check_parent()
+        self._check_memory()
         now = time.monotonic()
         if now >= self._next_progress:
             self._next_progress = now + PROGRESS_SECONDS
@@ -99,6 +107,14 @@ class Sender:
     def _check_parent(self) -> None:
         if os.getppid() != self._parent:
             raise _OrphanedError
+
+    def _check_memory(self) -> None:
+        left = self._memory.headroom()
+        if left is not None and left < KEEP_FREE_BYTES:
+            raise _NoRoomError(
+                f"{left} bytes are left below the container's limit of {self._memory.limit}, "
+                f"the app keeps {KEEP_FREE_BYTES}"
+            )
 
 
 def run(
@@ -136,6 +152,8 @@ def _life(
             frame = frame.f_back
         objects = walker.write_heap(order, sender.data, sender.progress)
         sender.finish()
+    except MemoryError:
+        return {"failure": "out of memory"}
     except Exception as cause:
         return {"failure": f"{type(cause).__name__}: {cause}"[:300]}
     return {

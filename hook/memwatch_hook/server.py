@@ -80,7 +80,7 @@ class Connection:
         try:
             request = wire.parse_request(payload)
         except wire.RequestError as fault:
-            self.send(wire.error(0, fault.reason, str(fault)))
+            self.send(wire.error(fault.request_id, fault.reason, str(fault)))
             return
         if len(self.waiting) >= MAX_WAITING:
             raise wire.WireError(f"a peer sent more than {MAX_WAITING} requests ahead")

@@ -45,11 +45,15 @@ class WireError(Exception):
 
 
 class RequestError(Exception):
-    """A request that cannot be done; `reason` is one of the ERROR frame's."""
+    """A request that cannot be done; `reason` is one of the ERROR frame's.
 
-    def __init__(self, reason: str, message: str) -> None:
+    `request_id` is 0 where whoever raises it does not know the request.
+    """
+
+    def __init__(self, reason: str, message: str, request_id: int = 0) -> None:
         super().__init__(message)
         self.reason = reason
+        self.request_id = request_id
 
 
 class Request:
@@ -117,7 +121,8 @@ def parse_request(payload: bytes) -> Request:
     if not isinstance(command, str) or not isinstance(options, dict):
         raise RequestError(
             BAD_REQUEST,
-            "cannot read the request: it needs a command's name and options as an object",
+            "cannot read the request: it needs a command's name, and options as an object",
+            body["id"],
         )
     return Request(body["id"], command, options)
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 HELLO, REQUEST, PROGRESS, DATA, RESULT, ERROR, CANCEL = range(1, 8)
 
@@ -116,7 +116,7 @@ class Heap:
     edges: list[list[tuple[str, str | int, int]]]  # type, name or index, ordinal
 
     @classmethod
-    def parse(cls, data: bytes) -> "Heap":
+    def parse(cls, data: bytes) -> Self:
         """Reads a snapshot and checks that its counts and references hold."""
         file = json.loads(data)
         meta, strings, nodes = file["snapshot"]["meta"], file["strings"], file["nodes"]
