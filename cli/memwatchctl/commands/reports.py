@@ -67,14 +67,22 @@ def show(out: Output, report: "Report", top: int = TOP) -> None:
         out.line(report.summary, style="bold")
     out.line(f"heap: {_totals(report.before)} before, {_totals(report.after)} after")
     out.line()
-    out.table(_CLASSES, report.classes[:top])
-    hidden = report.class_count - min(top, len(report.classes))
-    if hidden > 0:
-        out.line(f"… and {hidden:,} more classes; 'memwatchctl reports get {report.id} --top 500'")
+    changed = [row for row in report.classes if _changed(row)]
+    out.table(_CLASSES, changed[:top])
+    if len(changed) > top:
+        hidden = len(changed) - top
+        out.line(f"… and {hidden:,} more; 'memwatchctl reports get {report.id} --top 500'")
+    same = len(report.classes) - len(changed)
+    if same:
+        out.line(f"{same:,} classes did not change")
 
 
 def _totals(totals: "HeapTotals") -> str:
     return f"{totals.object_count:,} objects, {size(totals.shallow_size_bytes)}"
+
+
+def _changed(row: "ClassGrowth") -> bool:
+    return bool(_growth(row) or _count_growth(row) or row.new_count or row.gone_count)
 
 
 def _growth(row: "ClassGrowth") -> int:
