@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import grpc
 
@@ -21,7 +22,7 @@ from tests.fakes.agent import FakeAgent, serving
 _RECONNECT_SECONDS = 0.1
 
 
-def fake_target(id: str, service: str = "web", **fields: object) -> targets_pb2.Target:
+def fake_target(id: str, service: str = "web", **fields: Any) -> targets_pb2.Target:
     """A Node target that can be captured."""
     return targets_pb2.Target(
         id=id,
@@ -60,7 +61,7 @@ class LinkedAgent:
                 self.registered.clear()
                 await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _stream(self, stub: registry_pb2_grpc.RegistryServiceStub, token: str) -> None:
+    async def _stream(self, stub: Any, token: str) -> None:
         call = stub.Connect(metadata=bearer(token))
         try:
             agent = agents_pb2.Agent(

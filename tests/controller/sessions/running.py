@@ -65,7 +65,7 @@ class Controller:
         assert self._process.returncode is None, (self.folder / "controller.log").read_text()
         with contextlib.suppress(grpc.aio.AioRpcError):
             async with grpc.aio.insecure_channel(self.address) as channel:
-                stub = health_pb2_grpc.HealthStub(channel)
+                stub: Any = health_pb2_grpc.HealthStub(channel)
                 answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=2)
                 return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
         return False
@@ -121,15 +121,20 @@ class World:
         if name:
             wanted.selector.name = name
         request = sessions_pb2.CreateSessionRequest(request_id=uuid.uuid4().hex, plan=wanted)
-        return await self.call("CreateSession", request)
+        session: sessions_pb2.Session = await self.call("CreateSession", request)
+        return session
 
     async def cancel(self, id: str) -> sessions_pb2.Session:
         """Cancels a session."""
-        return await self.call("CancelSession", sessions_pb2.CancelSessionRequest(id=id))
+        request = sessions_pb2.CancelSessionRequest(id=id)
+        session: sessions_pb2.Session = await self.call("CancelSession", request)
+        return session
 
     async def get(self, id: str) -> sessions_pb2.Session:
         """A session now."""
-        return await self.call("GetSession", sessions_pb2.GetSessionRequest(id=id))
+        request = sessions_pb2.GetSessionRequest(id=id)
+        session: sessions_pb2.Session = await self.call("GetSession", request)
+        return session
 
     async def until(self, id: str, *states: int, seconds: float = 60) -> sessions_pb2.Session:
         """The session once it is in one of the states."""

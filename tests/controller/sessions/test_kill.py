@@ -50,7 +50,7 @@ async def test_killed_in_every_state_a_session_goes_on(tmp_path):
         ids["pending"] = (await w.create("pending", 0.5)).id
         await w.controller.kill()
         for name in ("before", "after"):
-            agents[name].fake.hold.set()
+            agents[name].fake.hold = None
 
         await w.controller.start()
 
@@ -103,7 +103,7 @@ async def test_a_stopped_controller_leaves_its_captures_to_the_next(tmp_path):
         await w.until(id, State.SESSION_STATE_CAPTURING_BEFORE)
 
         assert await w.controller.end(signal.SIGTERM) == 0
-        agent.fake.hold.set()
+        agent.fake.hold = None
         await w.controller.start()
         session = await w.until(id, *FINISHED)
 
