@@ -43,19 +43,25 @@ def list_(context: click.Context, session: str, limit: int) -> None:
 @command.command("get")
 @click.argument("report")
 @click.option("--top", type=click.IntRange(min=1), default=TOP, show_default=True, help="Classes.")
+@click.option("--document", is_flag=True, help="The report's own JSON document, and nothing else.")
 @click.pass_context
-def get(context: click.Context, report: str, top: int) -> None:
+def get(context: click.Context, report: str, top: int, document: bool) -> None:
     """Show a report, by its id or its session's.
+
+    --document prints the stable JSON of docs/formats/report.md.
 
     \b
     Examples:
       memwatchctl reports get s-42
       memwatchctl reports get s-42 -o json | jq .classes[0]
+      memwatchctl reports get s-42 --document > report.json
     """
     out = app.output(context)
     with app.controller(context) as controller:
         found = controller.report(report)
-    if out.is_table:
+    if document:
+        out.text(found.json)
+    elif out.is_table:
         show(out, found, top)
     else:
         out.document(plain(found))
