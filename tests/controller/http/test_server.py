@@ -1,9 +1,7 @@
 import asyncio
-import shutil
 import socket
 import ssl
 import stat
-import subprocess
 
 import httpx
 import pytest
@@ -14,22 +12,6 @@ from tests.controller.http.conftest import TOKEN
 from tests.support.processes import free_port
 
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A self-signed certificate of 127.0.0.1, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("making a certificate needs openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = (
-        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-        f"-subj /CN=localhost -addext subjectAltName=IP:127.0.0.1,DNS:localhost "
-        f"-keyout {key} -out {cert}"
-    )
-    subprocess.run(command.split(), check=True, capture_output=True)
-    return cert, key
 
 
 async def test_serves_on_a_tcp_port(stage):
