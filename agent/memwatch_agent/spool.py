@@ -65,10 +65,6 @@ class Entry:
     discarded: bool
 
 
-class _NewerFormatError(Exception):
-    """A later agent's metadata: it is left alone, and so is its blob."""
-
-
 class Spool:
     """A bounded directory of snapshots. Its methods may be called from any thread."""
 
@@ -89,7 +85,6 @@ class Spool:
         self._lock = threading.RLock()
         self._entries: dict[str, Entry] = {}
         self._by_request: dict[str, str] = {}
-        self._foreign: set[str] = set()
         self._used = 0
         try:
             path.mkdir(mode=0o700, exist_ok=True)
@@ -235,11 +230,7 @@ class Spool:
         self._forget_oldest_discarded()
 
     def _recover_one(self, snapshot_id: str) -> None:
-        try:
-            entry = self._read_entry(snapshot_id)
-        except _NewerFormatError:
-            self._foreign.add(snapshot_id)
-            return
+        entry = self._read_entry(snapshot_id)
         if entry is None:
             self._unlink(snapshot_id + META)
             return
@@ -249,19 +240,15 @@ class Spool:
 
     def _has_bytes(self, snapshot_id: str) -> bool:
         entry = self._entries.get(snapshot_id)
-        return snapshot_id in self._foreign or (entry is not None and not entry.discarded)
+        return entry is not None and not entry.discarded
 
     def _read_entry(self, snapshot_id: str) -> Entry | None:
-        """A metadata file's content; None where it does not describe what lies beside it.
-
-        Raises:
-            _NewerFormatError: a later agent wrote it.
-        """
+        """A metadata file's content; None where it does not describe what lies beside it."""
         try:
             with os.fdopen(self._open(snapshot_id + META, os.O_RDONLY), "rb") as file:
                 fields: Any = json.loads(file.read(_MAX_META_BYTES))
-            if fields["format"] > FORMAT:
-                raise _NewerFormatError
+            if fields["format"] != FORMAT:
+                return None
             snapshot = json_format.ParseDict(
                 fields["snapshot"], snapshots_pb2.Snapshot(), ignore_unknown_fields=True
             )

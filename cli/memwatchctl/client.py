@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import grpc
 
-from memwatch_proto import keepalive
 from memwatch_proto.auth import bearer, read_token
 from memwatch_proto.status import from_rpc_error
 from memwatch_proto.v1 import (
@@ -65,7 +64,8 @@ _RETRIES = {
 _CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.service_config", json.dumps(_RETRIES)),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    *keepalive.CHANNEL_OPTIONS,
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 15_000),
     ("grpc.enable_http_proxy", 0),
 )
 

@@ -1,5 +1,5 @@
 // Every instance registers itself with its class.
-// truth: {"verdict": "leaking", "holder": "Widget.all", "kind": "Set", "class": "Widget", "per_unit": 1, "at": "class Widget"}
+// truth: {"verdict": "leaking", "holder": "Widget.all", "kind": "Set", "class": "Widget", "per_unit": 1, "at": "constructor("}
 'use strict';
 const { serve } = require('./harness');
 

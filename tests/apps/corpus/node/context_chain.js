@@ -1,5 +1,5 @@
 // Each generation's closure shares its context with one that holds the generation before.
-// truth: {"verdict": "leaking", "holder": "thing", "kind": "linked list", "class": "Thing", "per_unit": 1, "at": "class Thing"}
+// truth: {"verdict": "leaking", "holder": "thing", "kind": "linked list", "class": "Thing", "per_unit": 1, "at": "constructor("}
 'use strict';
 const { serve } = require('./harness');
 

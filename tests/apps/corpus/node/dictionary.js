@@ -1,5 +1,5 @@
 // An object used as a dictionary: sessions are added and never deleted.
-// truth: {"verdict": "leaking", "holder": "sessions", "kind": "Object", "class": "Session", "per_unit": 1, "at": "class Session"}
+// truth: {"verdict": "leaking", "holder": "sessions", "kind": "Object", "class": "Session", "per_unit": 1, "at": "constructor("}
 'use strict';
 const { serve } = require('./harness');
 

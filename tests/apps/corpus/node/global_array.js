@@ -1,5 +1,5 @@
 // A collection on the global object.
-// truth: {"verdict": "leaking", "holder": "auditTrail", "kind": "Array", "class": "AuditEntry", "per_unit": 2, "at": "class AuditEntry"}
+// truth: {"verdict": "leaking", "holder": "auditTrail", "kind": "Array", "class": "AuditEntry", "per_unit": 2, "at": "constructor("}
 'use strict';
 const { serve } = require('./harness');
 

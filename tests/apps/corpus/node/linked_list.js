@@ -1,5 +1,5 @@
 // A queue that is filled but never read: a chain of nodes, each held by the one before it.
-// truth: {"verdict": "leaking", "holder": "queue", "kind": "linked list", "class": "Job", "per_unit": 1, "at": "class Job"}
+// truth: {"verdict": "leaking", "holder": "queue.head", "kind": "linked list", "class": "Job", "per_unit": 1, "at": "constructor("}
 'use strict';
 const { serve } = require('./harness');
 

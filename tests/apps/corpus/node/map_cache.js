@@ -1,5 +1,5 @@
 // A cache without a bound: a Map that only grows.
-// truth: {"verdict": "leaking", "holder": "reportCache", "kind": "Map", "class": "Report", "per_unit": 1, "at": "class Report"}
+// truth: {"verdict": "leaking", "holder": "reportCache", "kind": "Map", "class": "Report", "per_unit": 1, "at": "constructor("}
 'use strict';
 const { serve } = require('./harness');
 

@@ -1,5 +1,5 @@
 // A linked queue that is read as fast as it is filled, with a backlog that comes and goes.
-// truth: {"verdict": "not leaking"}
+// truth: {"verdict": "not leaking", "two": "growing, not sure"}
 'use strict';
 const { serve } = require('./harness');
 

@@ -1,5 +1,5 @@
 // Calls wait for an answer that never comes: their resolve functions stay in a table.
-// truth: {"verdict": "leaking", "holder": "waiting", "kind": "Map", "class": "{id, resolve, reject}", "per_unit": 1}
+// truth: {"verdict": "leaking", "holder": "waiting", "kind": "Map", "class": "{resolve, reject}", "per_unit": 1}
 'use strict';
 const { serve } = require('./harness');
 

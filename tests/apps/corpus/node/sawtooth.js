@@ -13,6 +13,6 @@ const buffer = [];
 let flushed = 0;
 
 serve((id) => {
-  if (id % 170 === 0) flushed += buffer.splice(0).length;
+  if (id % 90 === 0) flushed += buffer.splice(0).length;
   buffer.push(new Row(id));
 });

@@ -1,5 +1,5 @@
 // Three leaks of different sizes beside a bounded cache, static data and garbage.
-// truth: {"verdict": "leaking", "suspects": [{"holder": "reports", "kind": "Map", "class": "Report", "per_unit": 1, "at": "class Report"}, {"holder": "undo", "kind": "Array", "class": "Function", "per_unit": 1, "at": "undo.push"}, {"holder": "bus", "kind": "EventEmitter", "class": "Function", "per_unit": 1, "at": "bus.on"}]}
+// truth: {"verdict": "leaking", "suspects": [{"holder": "reports", "kind": "Map", "class": "Report", "per_unit": 1, "at": "constructor("}, {"holder": "bus", "kind": "EventEmitter", "class": "Function", "per_unit": 1, "at": "bus.on"}, {"holder": "undo", "kind": "Array", "class": "Function", "per_unit": 1, "at": "undo.push"}]}
 'use strict';
 const { EventEmitter } = require('node:events');
 const { serve } = require('./harness');

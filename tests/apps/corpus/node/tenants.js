@@ -1,5 +1,5 @@
 // Growth spread over many small collections: one Map per tenant inside a Map of tenants.
-// truth: {"verdict": "leaking", "holder": "tenants", "kind": "Map", "class": "Row", "per_unit": 1, "at": "class Row"}
+// truth: {"verdict": "leaking", "holder": "tenants", "kind": "Map", "class": "Row", "per_unit": 1, "at": "constructor("}
 'use strict';
 const { serve } = require('./harness');
 

@@ -1,5 +1,5 @@
 // An interval per connection that is never cleared.
-// truth: {"verdict": "leaking", "holder": "timers", "kind": "timers", "class": "Timeout", "per_unit": 1, "at": "setInterval"}
+// truth: {"verdict": "leaking", "holder": "timerListMap[3600000]", "kind": "timers", "class": "Timeout", "per_unit": 1, "at": "setInterval"}
 'use strict';
 const { serve } = require('./harness');
 

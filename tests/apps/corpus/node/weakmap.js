@@ -1,5 +1,5 @@
 // A WeakMap does not help when its key lives for ever: the notes pile up in the value.
-// truth: {"verdict": "leaking", "holder": "notes", "kind": "Array", "class": "Note", "per_unit": 1, "at": "class Note"}
+// truth: {"verdict": "leaking", "holder": "app → its value in a WeakMap", "kind": "Array", "class": "Note", "per_unit": 1, "at": "constructor("}
 'use strict';
 const { serve } = require('./harness');
 

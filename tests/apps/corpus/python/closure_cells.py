@@ -1,5 +1,5 @@
 """Callbacks kept for ever; each holds its request in a closure cell."""
-# truth: {"verdict": "leaking", "holder": "on_exit", "kind": "list", "class": "function", "per_unit": 1, "at": "def report"}
+# truth: {"verdict": "leaking", "holder": "on_exit", "kind": "list", "class": "Function", "per_unit": 1, "at": "def report"}
 
 from harness import serve
 

@@ -1,10 +1,38 @@
-"""Serves a corpus program over stdin: `work N`, `snapshot FILE`, `quit`; each is answered by `ok`."""
+"""Serves a corpus program over stdin: `work N`, `snapshot FILE`, `quit`; each is answered by `ok`.
 
+Snapshots are asked of the hook in this very process, over its socket, as an agent would.
+"""
+
+import json
+import os
+import socket
 import sys
+import time
 
-from memwatch_hook.snapshot import write_snapshot
+import memwatch_hook
+from memwatch_hook import place, wire
 
+memwatch_hook.start()
+_socket = place.socket_path(os.getpid(), place.start_ticks())
 _unit = 0
+while not os.path.exists(_socket):
+    time.sleep(0.001)
+
+
+def _snapshot(path):
+    peer = socket.socket(socket.AF_UNIX)
+    peer.connect(_socket)
+    peer.sendall(wire.message(wire.REQUEST, {"id": 1, "command": "heap", "options": {"gc": False}}))
+    decoder = wire.Decoder()
+    with open(path, "wb") as file:
+        while True:
+            for kind, payload in decoder.feed(peer.recv(1 << 16)):
+                if kind == wire.DATA:
+                    file.write(payload)
+                elif kind == wire.ERROR:
+                    raise OSError(json.loads(payload)["message"])
+                elif kind == wire.RESULT:
+                    return peer.close()
 
 
 def _run(command, argument, work):
@@ -14,7 +42,7 @@ def _run(command, argument, work):
             work(_unit)
             _unit += 1
     elif command == "snapshot":
-        write_snapshot(argument)
+        _snapshot(argument)
 
 
 def serve(work):

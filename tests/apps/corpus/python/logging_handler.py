@@ -1,5 +1,5 @@
 """A handler is added to a logger with each request."""
-# truth: {"verdict": "leaking", "holder": "handlers", "kind": "list", "class": "StreamHandler", "per_unit": 1}
+# truth: {"verdict": "leaking", "holder": "log.handlers", "kind": "list", "class": "StreamHandler", "per_unit": 1}
 
 import io
 import logging

@@ -1,0 +1,310 @@
+"""What changed between snapshots of one process: by class, by holder, by object id.
+
+A snapshot is boiled down to a `Ledger` (about 40 bytes per object), so that comparing any number
+of them holds one whole graph at a time.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memwatch_heap.graph import U32
+from memwatch_heap.holders import ITEM, NO_EDGE, Holders
+from memwatch_heap.rules import LIMITS
+
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+# Where ids are addresses, an object is known again by its class too; V8 never uses an id twice.
+_ADDRESS_ROOT = "(modules)"
+
+
+class Names:
+    """Class names as numbers that are the same in every ledger of a comparison."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+
+    def number(self, name: str) -> int:
+        """The number of a name."""
+        return self.numbers.setdefault(name, len(self.numbers))
+
+    def all(self) -> list[str]:
+        """The names in the order of their numbers."""
+        return list(self.numbers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ledger:
+    """What comparing needs to know of one snapshot; all columns are in the order of `ids`.
+
+    Attributes:
+        name: what the snapshot is called.
+        ids: of all objects, ascending.
+        group: class by number. owner: id of the holder. place: rank among all objects in the
+            file's order of edges, which is the order in which a container holds its items.
+        shallow, retained: sizes in bytes.
+        item: whether the object may be one that a holder collects.
+        slots: holders of several items by the id of their own holder and their label there.
+        total_bytes: of the whole heap.
+        by_address: ids are addresses, and may be used again by another object.
+    """
+
+    name: str
+    ids: U64
+    group: U32
+    owner: U64
+    place: U32
+    shallow: I64
+    retained: I64
+    item: Mask
+    slots: dict[tuple[int, str], int]
+    total_bytes: int
+    by_address: bool
+
+    def rows_of(self, ids: U64) -> NDArray[np.intp]:
+        """The row of each id, -1 for those that the snapshot does not have."""
+        rows = np.searchsorted(self.ids, ids)
+        rows[rows == len(self.ids)] = 0
+        return np.where(self.ids[rows] == ids, rows, -1)
+
+    def alive(self, ids: U64, group: U32) -> Mask:
+        """Which of some objects are in this snapshot too."""
+        rows = self.rows_of(ids)
+        found = rows >= 0
+        if self.by_address:
+            found &= self.group[rows] == group
+        return found
+
+    def held_by(self, owner: int, group: int) -> NDArray[np.intp]:
+        """The rows of the items of one class that a holder has, in the order it holds them."""
+        rows = np.flatnonzero((self.owner == np.uint64(owner)) & (self.group == group))
+        rows = rows[self.item[rows]]
+        return rows[np.argsort(self.place[rows], kind="stable")]
+
+
+def make_ledger(holders: Holders, shallow: I64, retained: I64, names: Names) -> Ledger:
+    """The ledger of a heap; `shallow` and `retained` are per node."""
+    graph = holders.graph
+    ids = graph.node_id.astype(np.uint64)
+    rows = np.argsort(ids, kind="stable")
+    numbers = np.array([names.number(name) for name in holders.group_names], np.uint32)
+    return Ledger(
+        name=graph.name,
+        ids=ids[rows],
+        group=numbers[holders.group[rows]],
+        owner=ids[holders.owner[rows]],
+        place=holders.edge[rows],
+        shallow=shallow[rows],
+        retained=retained[rows],
+        item=(holders.category[rows] == ITEM),
+        slots=_slots(holders),
+        total_bytes=int(retained[graph.root]) + graph.extra_native_bytes,
+        by_address=is_by_address(holders),
+    )
+
+
+def is_by_address(holders: Holders) -> bool:
+    """Whether the heap is one whose ids are addresses (CPython's)."""
+    graph = holders.graph
+    return any(
+        graph.name_of(int(graph.edge_to[edge])) == _ADDRESS_ROOT
+        for edge in graph.edges_of(graph.root)
+    )
+
+
+def _slots(holders: Holders) -> dict[tuple[int, str], int]:
+    graph = holders.graph
+    counts = np.bincount(holders.owner[holders.category == ITEM], minlength=graph.node_count)
+    return {
+        slot_of(holders, int(node)): int(graph.node_id[node])
+        for node in np.flatnonzero(counts >= LIMITS.min_new)
+        if holders.edge[node] != NO_EDGE
+    }
+
+
+def slot_of(holders: Holders, node: int) -> tuple[int, str]:
+    """The place of a holder: its own holder's id, and the label it has there."""
+    graph = holders.graph
+    return int(graph.node_id[holders.owner[node]]), holders.label_of(node)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassGrowth:
+    """One class over all snapshots, objects told by id.
+
+    Attributes:
+        counts, shallow_bytes, retained_bytes: at each snapshot. Retained sizes are of objects
+            that no object of the same class holds directly.
+        new, gone, survived: between the first snapshot and the last.
+        grown: survivors whose retained size is larger than it was.
+    """
+
+    name: str
+    counts: tuple[int, ...]
+    shallow_bytes: tuple[int, ...]
+    retained_bytes: tuple[int, ...]
+    new: int
+    gone: int
+    survived: int
+    grown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The objects of one class that one holder has, followed over the snapshots.
+
+    Attributes:
+        counts: at each snapshot. arrived, gone: per interval between two.
+        new: objects of the last snapshot that the first did not have.
+    """
+
+    counts: tuple[int, ...]
+    arrived: tuple[int, ...]
+    gone: tuple[int, ...]
+    new: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Growth:
+    """Ledgers of one process, oldest first, and what they say of each other."""
+
+    ledgers: tuple[Ledger, ...]
+    names: tuple[str, ...]
+    _classes: list[ClassGrowth] = field(default_factory=list)
+
+    @property
+    def first(self) -> Ledger:
+        """The oldest snapshot."""
+        return self.ledgers[0]
+
+    @property
+    def last(self) -> Ledger:
+        """The newest snapshot."""
+        return self.ledgers[-1]
+
+    @property
+    def grown_bytes(self) -> int:
+        """By how much the whole heap has grown."""
+        return self.last.total_bytes - self.first.total_bytes
+
+    def new_rows(self) -> Mask:
+        """Which rows of the last ledger are objects that the first does not have."""
+        return ~self.first.alive(self.last.ids, self.last.group)
+
+    def classes(self) -> list[ClassGrowth]:
+        """Every class, the greatest growth of retained size first."""
+        if not self._classes:
+            self._classes.extend(_class_growth(self))
+        return self._classes
+
+    def follow(self, keys: Sequence[tuple[tuple[int, ...], int]]) -> Series:
+        """The series of the items of a class: per snapshot, the holders' ids and the class."""
+        steps = [
+            np.sort(_rows_of_all(ledger, owners, group))
+            for ledger, (owners, group) in zip(self.ledgers, keys, strict=True)
+        ]
+        return _series(self.ledgers, steps)
+
+
+def _rows_of_all(ledger: Ledger, owners: tuple[int, ...], group: int) -> NDArray[np.intp]:
+    if not owners:
+        return np.zeros(0, np.intp)
+    held = np.isin(ledger.owner, np.array(owners, np.uint64))
+    return np.flatnonzero(held & (ledger.group == group) & ledger.item)
+
+
+def _series(ledgers: Sequence[Ledger], steps: Sequence[NDArray[np.intp]]) -> Series:
+    arrived, gone = [], []
+    for (old, old_rows), (new, new_rows) in _pairs(ledgers, steps):
+        kept = survivors(old, old_rows, new, new_rows)
+        arrived.append(len(new_rows) - kept)
+        gone.append(len(old_rows) - kept)
+    kept = survivors(ledgers[0], steps[0], ledgers[-1], steps[-1])
+    counts = tuple(len(rows) for rows in steps)
+    return Series(counts, tuple(arrived), tuple(gone), counts[-1] - kept)
+
+
+def _pairs(
+    ledgers: Sequence[Ledger], steps: Sequence[NDArray[np.intp]]
+) -> Iterator[tuple[tuple[Ledger, NDArray[np.intp]], tuple[Ledger, NDArray[np.intp]]]]:
+    both = list(zip(ledgers, steps, strict=True))
+    yield from pairwise(both)
+
+
+def survivors(
+    old: Ledger, old_rows: NDArray[np.intp], new: Ledger, new_rows: NDArray[np.intp]
+) -> int:
+    """How many of a holder's objects are among another snapshot's.
+
+    Where ids are addresses, a dead object's place may be taken by a new one of its class. But a
+    container keeps its items in order: only those count that are in the order they were in.
+    """
+    common = np.isin(old.ids[old_rows], new.ids[new_rows])
+    if not old.by_address:
+        return int(common.sum())
+    return longest_in_order(_order_of(old, old_rows[common]), _order_of(new, new_rows))
+
+
+def _order_of(ledger: Ledger, rows: NDArray[np.intp]) -> list[int]:
+    ordered = rows[np.argsort(ledger.place[rows], kind="stable")]
+    return [int(number) for number in ledger.ids[ordered]]
+
+
+def longest_in_order(before: Iterable[int], after: Iterable[int]) -> int:
+    """The length of the longest common subsequence of two lists without repeats (patience sort)."""
+    at = {item: index for index, item in enumerate(after)}
+    tails: list[int] = []
+    for item in before:
+        if item not in at:
+            continue
+        place = int(np.searchsorted(tails, at[item])) if tails else 0
+        if place == len(tails):
+            tails.append(at[item])
+        else:
+            tails[place] = at[item]
+    return len(tails)
+
+
+def _class_growth(growth: Growth) -> list[ClassGrowth]:
+    count = len(growth.names)
+    columns = [_columns(ledger, count) for ledger in growth.ledgers]
+    first, last = growth.first, growth.last
+    is_new, is_gone = growth.new_rows(), ~last.alive(first.ids, first.group)
+    kept = last.ids[~is_new]
+    grown = last.retained[~is_new] > first.retained[first.rows_of(kept)]
+    new = np.bincount(last.group[is_new], minlength=count)
+    gone = np.bincount(first.group[is_gone], minlength=count)
+    survived = np.bincount(last.group[~is_new], minlength=count)
+    larger = np.bincount(last.group[~is_new][grown], minlength=count)
+    rows = [
+        ClassGrowth(
+            name=growth.names[number],
+            counts=tuple(int(counts[number]) for counts, _, _ in columns),
+            shallow_bytes=tuple(int(shallow[number]) for _, shallow, _ in columns),
+            retained_bytes=tuple(int(retained[number]) for _, _, retained in columns),
+            new=int(new[number]),
+            gone=int(gone[number]),
+            survived=int(survived[number]),
+            grown=int(larger[number]),
+        )
+        for number in range(count)
+        if any(counts[number] for counts, _, _ in columns)
+    ]
+    return sorted(rows, key=lambda row: row.retained_bytes[0] - row.retained_bytes[-1])
+
+
+def _columns(ledger: Ledger, count: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Per class: objects, shallow and retained bytes."""
+    owner_rows = ledger.rows_of(ledger.owner)
+    outer = ledger.group[owner_rows] != ledger.group
+    return (
+        np.bincount(ledger.group, minlength=count),
+        np.bincount(ledger.group, weights=ledger.shallow, minlength=count),
+        np.bincount(ledger.group[outer], weights=ledger.retained[outer], minlength=count),
+    )

@@ -1,0 +1,196 @@
+"""Where in the source an object comes from: the place of its class, or of the function it is."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memwatch_heap import rules
+from memwatch_heap.graph import U32, HeapGraph
+
+# How far below an object its source is looked for: a timer's callback, a promise's async function.
+_DEPTH = 4
+_BREADTH = 200
+# How the function that fills a container is told: by two words at least, in so many functions.
+_SURE = 4
+_MAX_FUNCTIONS = 2000
+_MAX_CODE_NODES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the source; line and column count from 1 (column 0: not known)."""
+
+    script: str
+    line: int
+    column: int
+    what: str
+
+    @property
+    def short(self) -> str:
+        """The file's own name."""
+        return short_name(self.script)
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether the runtime itself, not the program, has this place."""
+        return is_engine_script(self.script)
+
+    def __str__(self) -> str:
+        return f"{self.short}:{self.line}"
+
+
+def short_name(script: str) -> str:
+    """The last part of a script's path; engine scripts keep theirs."""
+    if is_engine_script(script):
+        return script
+    return script.rstrip("/").rpartition("/")[2] or script
+
+
+def is_engine_script(script: str) -> bool:
+    """Whether a script belongs to the runtime itself."""
+    return not script or script.startswith(rules.ENGINE_SCRIPTS)
+
+
+class Sources:
+    """The scripts and places of one heap."""
+
+    def __init__(self, graph: HeapGraph) -> None:
+        self._graph = graph
+        self._shared, self._script, self._context = graph.strings.find(
+            "shared", "script", "context"
+        )
+        (self._old_script,) = graph.strings.find("script_or_debug_info")
+
+    @cached_property
+    def scripts(self) -> dict[int, str]:
+        """Names of the scripts that have a function in the heap, by id."""
+        places, graph = self._graph.locations, self._graph
+        closures = graph.node_type[places.node] == graph.node_code("closure")
+        ids, at = np.unique(places.script[closures], return_index=True)
+        nodes = places.node[closures][at]
+        named = ((int(i), self._script_name(int(node))) for i, node in zip(ids, nodes, strict=True))
+        return {number: name for number, name in named if name}
+
+    @cached_property
+    def closure_of_context(self) -> dict[int, int]:
+        """For each context one function that runs in it."""
+        graph = self._graph
+        edges = np.flatnonzero(graph.edge_name == np.uint32(max(self._context, 0)))
+        edges = edges[graph.edge_type[edges] == graph.edge_code("internal")]
+        holders = source_of(graph, edges)
+        closure = graph.node_type[holders] == graph.node_code("closure")
+        pairs = zip(graph.edge_to[edges[closure]].tolist(), holders[closure].tolist(), strict=True)
+        return dict(reversed(list(pairs)))
+
+    def script_of_context(self, context: int) -> str:
+        """The script whose functions share a context; empty where none is left."""
+        closure = self.closure_of_context.get(context)
+        place = None if closure is None else self.of(closure)
+        return place.script if place else ""
+
+    def of(self, node: int) -> Place | None:
+        """The place that the snapshot gives for a node itself."""
+        found = self._graph.locations.of(node)
+        if found is None:
+            return None
+        script, line, column = found
+        name = self.scripts.get(script, f"script {script}")
+        return Place(name, line + 1, column + 1, self._what(node))
+
+    def adder(self, script: str, wanted: Mapping[str, int]) -> Place | None:
+        """The function of a script whose code uses most of some words (names, methods, keys).
+
+        Each word has a weight. A function's constants hold the names of what it calls and of the
+        module's variables that it uses; nothing is guessed where they are below `_SURE` together.
+        """
+        numbers = [number for number, name in self.scripts.items() if name == script]
+        places, graph = self._graph.locations, self._graph
+        rows = np.flatnonzero(np.isin(places.script, np.array(numbers, np.uint32)))
+        nodes = places.node[rows]
+        nodes = nodes[graph.node_type[nodes] == graph.node_code("closure")][:_MAX_FUNCTIONS]
+        scored = [
+            (sum(wanted[word] for word in self.words_of(int(node)) & wanted.keys()), int(node))
+            for node in nodes
+        ]
+        best = max(scored, default=(0, 0), key=lambda pair: (pair[0], -pair[1]))
+        return self.of(best[1]) if best[0] >= _SURE else None
+
+    def words_of(self, closure: int) -> set[str]:
+        """The strings in a function's code: what it calls, sets and names."""
+        graph = self._graph
+        code, hidden = graph.node_code("code"), graph.node_code("hidden")
+        seen, stack, words = {closure}, [(closure, 0)], set()
+        while stack and len(seen) < _MAX_CODE_NODES:
+            at, depth = stack.pop()
+            for edge in graph.edges_of(at):
+                to = int(graph.edge_to[edge])
+                if to in seen or not self._is_code_edge(edge, depth):
+                    continue
+                seen.add(to)
+                if graph.node_type[to] in (code, hidden):
+                    stack.append((to, depth + 1))
+                elif depth and graph.type_of(to) == "string":
+                    words.add(graph.name_of(to))
+        return words
+
+    def _is_code_edge(self, edge: int, depth: int) -> bool:
+        """Whether an edge leads from a function to its code, or on within that."""
+        kind = self._graph.edge_types[int(self._graph.edge_type[edge])]
+        label = self._graph.edge_label(edge)
+        if depth == 0:
+            return label == "shared"
+        return kind == "hidden" or label in rules.CODE_LABELS
+
+    def near(self, node: int, enter: NDArray[np.bool_]) -> Place | None:
+        """The place of a node, else of the nearest thing that it holds; the program's own first."""
+        fallback = None
+        for found in self._around(node, enter):
+            place = self.of(found)
+            if place and not place.is_engine:
+                return place
+            fallback = fallback or place
+        return fallback
+
+    def _around(self, node: int, enter: NDArray[np.bool_]) -> Iterable[int]:
+        graph = self._graph
+        seen, queue = {node}, deque([(node, 0)])
+        while queue and len(seen) < _BREADTH:
+            at, depth = queue.popleft()
+            yield at
+            if depth == _DEPTH:
+                continue
+            for edge in graph.edges_of(at):
+                to = int(graph.edge_to[edge])
+                if to not in seen and enter[to]:
+                    seen.add(to)
+                    queue.append((to, depth + 1))
+
+    def _what(self, node: int) -> str:
+        graph = self._graph
+        kind, name = graph.type_of(node), graph.name_of(node)
+        if kind == "closure":
+            return f"function {name}" if name else "function"
+        return rules.RUNNING.get(name) or f"class {name}"
+
+    def _script_name(self, closure: int) -> str:
+        graph = self._graph
+        shared = self._follow(closure, (self._shared,))
+        script = -1 if shared < 0 else self._follow(shared, (self._script, self._old_script))
+        return "" if script < 0 else graph.name_of(script)
+
+    def _follow(self, node: int, names: tuple[int, ...]) -> int:
+        graph = self._graph
+        internal = graph.edge_code("internal")
+        for edge in graph.edges_of(node):
+            if graph.edge_type[edge] == internal and int(graph.edge_name[edge]) in names:
+                return int(graph.edge_to[edge])
+        return -1
+
+
+def source_of(graph: HeapGraph, edges: NDArray[np.intp]) -> U32:
+    """The nodes that edges start at."""
+    return (np.searchsorted(graph.first_edge, edges, side="right") - 1).astype(np.uint32)

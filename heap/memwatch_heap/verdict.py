@@ -1,0 +1,308 @@
+"""The answer: which objects leak, how many, who holds them, where in the code."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memwatch_heap import formats, rules
+from memwatch_heap.basis import Basis, find_basis
+from memwatch_heap.graph import HeapGraph
+from memwatch_heap.growth import Growth, Ledger, Names, Series, make_ledger, slot_of
+from memwatch_heap.holders import ITEM, NO_EDGE, NOISE, Holders, find_holders
+from memwatch_heap.locations import Place, Sources, is_engine_script
+from memwatch_heap.paths import Paths
+from memwatch_heap.report import Cleared, SnapshotFacts, Suspect, Verdict, Where
+from memwatch_heap.rules import LIMITS
+from memwatch_heap.sharing import Pile
+from memwatch_heap.sites import Site, find_sites
+from memwatch_heap.suspects import Judgement, State, judge, weigh
+from memwatch_heap.words import Said, class_word, say
+
+Snapshot = Path | str | HeapGraph
+Mask = NDArray[np.bool_]
+
+_MANY = 10  # cleared containers that are listed
+_KEYS = 20  # properties of an object that are looked for in the code
+
+
+def explain(snapshots: Sequence[Snapshot], times: Sequence[float] | None = None) -> Verdict:
+    """The verdict over two or more snapshots of one process, oldest first.
+
+    Files are read one after the other, so that one graph is held at a time.
+
+    Args:
+        snapshots: files or graphs.
+        times: when each was taken, in seconds; growth per second needs it.
+
+    Raises:
+        SnapshotError: one cannot be read.
+        ValueError: fewer than two snapshots, or as many times as there are not snapshots.
+    """
+    if len(snapshots) < 2:
+        raise ValueError(f"cannot compare {len(snapshots)} snapshot(s): at least two are needed")
+    if times is not None and len(times) != len(snapshots):
+        raise ValueError(f"cannot compare: {len(snapshots)} snapshots, but {len(times)} times")
+    names = Names()
+    ledgers = [_examine(snapshot, names)[0] for snapshot in snapshots[:-1]]
+    ledger, holders, basis = _examine(snapshots[-1], names)
+    growth = Growth((*ledgers, ledger), tuple(names.all()))
+    return _Inquiry(growth, holders, basis, names, times).verdict()
+
+
+def _examine(snapshot: Snapshot, names: Names) -> tuple[Ledger, Holders, Basis]:
+    graph = snapshot if isinstance(snapshot, HeapGraph) else formats.read(snapshot)
+    basis = find_basis(graph)
+    holders = find_holders(graph, basis)
+    return make_ledger(holders, basis.shallow, basis.retained, names), holders, basis
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A site with what was judged of it."""
+
+    site: Site
+    series: Series
+    judgement: Judgement
+
+
+class _Inquiry:
+    """Turns growth into a verdict, over the graph of the last snapshot."""
+
+    def __init__(
+        self,
+        growth: Growth,
+        holders: Holders,
+        basis: Basis,
+        names: Names,
+        times: Sequence[float] | None,
+    ) -> None:
+        self._growth = growth
+        self._holders = holders
+        self._basis = basis
+        self._names = names
+        self._times = times
+        graph = holders.graph
+        self._old = growth.first.alive(
+            graph.node_id.astype(np.uint64), self._numbers()[holders.group]
+        )
+        self._sources = Sources(graph)
+        self._paths = Paths(holders, self._sources, self._old)
+
+    def verdict(self) -> Verdict:
+        """The whole answer."""
+        sites = find_sites(self._holders, ~self._old, self._basis.shallow)
+        findings = [self._judged(site) for site in sites]
+        new_bytes = self._new_bytes()
+        suspects = [
+            self._suspect(finding, new_bytes)
+            for finding in findings
+            if finding.judgement.state.is_suspect
+        ]
+        suspects.sort(key=lambda s: (s.state != State.LEAKING, -s.new_bytes, s.path))
+        cleared = [self._cleared(f) for f in findings if not f.judgement.state.is_suspect]
+        return _conclude(self._facts(), self._seconds(), new_bytes, suspects, cleared)
+
+    def _new_bytes(self) -> int:
+        """Of all that is new, without what the engine made for itself."""
+        noise = self._holders.category == NOISE
+        counted = ~self._old & ~noise & ~noise[self._holders.owner]
+        return int(self._basis.shallow[counted].sum())
+
+    def _numbers(self) -> NDArray[np.uint32]:
+        names = self._holders.group_names
+        return np.array([self._names.number(name) for name in names], np.uint32)
+
+    def _facts(self) -> tuple[SnapshotFacts, ...]:
+        return tuple(
+            SnapshotFacts(ledger.name, len(ledger.ids), ledger.total_bytes)
+            for ledger in self._growth.ledgers
+        )
+
+    def _seconds(self) -> float | None:
+        return None if self._times is None else self._times[-1] - self._times[0]
+
+    def _judged(self, site: Site) -> _Finding:
+        series = self._follow(site.main)
+        lengths = None
+        if self._times is not None:
+            lengths = [b - a for a, b in zip(self._times, self._times[1:], strict=False)]
+        return _Finding(site, series, judge(series, lengths))
+
+    # Following a pile through the snapshots.
+
+    def _follow(self, pile: Pile) -> Series:
+        numbers = self._numbers()
+        via = [int(numbers[group]) for group in pile.via]
+        keys = []
+        for ledger in self._growth.ledgers:
+            owners = self._owners_in(ledger, pile.holder, via)
+            keys.append((owners, int(numbers[pile.group])))
+        return self._growth.follow(keys)
+
+    def _owners_in(self, ledger: Ledger, holder: int, via: list[int]) -> tuple[int, ...]:
+        """The ids, in one snapshot, of what holds a pile's objects."""
+        found = self._counterpart(ledger, holder)
+        owners = () if found is None else (found,)
+        for group in via:
+            held = np.isin(ledger.owner, np.array(owners, np.uint64)) & (ledger.group == group)
+            owners = tuple(ledger.ids[held].tolist())
+        return owners
+
+    def _counterpart(self, ledger: Ledger, node: int) -> int | None:
+        """The id, in one snapshot, of what stands where a node stands in the last one."""
+        graph = self._holders.graph
+        node_id = int(graph.node_id[node])
+        row = int(ledger.rows_of(np.array([node_id], np.uint64))[0])
+        if row >= 0 and ledger.group[row] == self._numbers()[self._holders.group[node]]:
+            return node_id
+        owner = int(self._holders.owner[node])
+        if owner == node:
+            return None
+        _, label = slot_of(self._holders, node)
+        above = self._counterpart(ledger, owner)
+        return None if above is None else ledger.slots.get((above, label))
+
+    # Putting a finding into words.
+
+    def _items(self, pile: Pile) -> NDArray[np.intp]:
+        """The new objects of a pile, in the order of the file."""
+        holders = self._holders
+        owners = np.array([pile.holder])
+        for group in pile.via:
+            held = np.isin(holders.owner, owners) & (holders.group == group)
+            owners = np.flatnonzero(held & (holders.category == ITEM))
+        held = np.isin(holders.owner, owners) & (holders.group == pile.group)
+        return np.flatnonzero(held & ~self._old & (holders.category == ITEM))
+
+    def _suspect(self, finding: _Finding, new_bytes: int) -> Suspect:
+        site, series = finding.site, finding.series
+        holders, graph = self._holders, self._holders.graph
+        items = self._items(site.main)
+        said = self._said(site)
+        place = self._place(items, said)
+        share = round(min(site.weight / max(new_bytes, 1), 1.0), 3)
+        in_engine = bool(said.script) and is_engine_script(said.script)
+        in_engine = in_engine and (place is None or place.is_engine)
+        judgement = weigh(finding.judgement, series.new, share, in_engine)
+        names = [self._class_name(items)] + [
+            class_word(holders.group_names[group]) for group in reversed(site.main.via)
+        ]
+        seconds = self._seconds()
+        return Suspect(
+            state=str(judgement.state),
+            confidence=judgement.confidence,
+            why=judgement.why,
+            root=said.root, name=said.name, kind=said.kind, part=said.part,
+            path=" → ".join([str(said), *reversed(names)]),
+            container_class=class_word(holders.group_of(site.container)),
+            container_id=int(graph.node_id[site.container]),
+            container_size=series.counts[-1],
+            object_class=names[0],
+            counts=series.counts,
+            new_count=series.new,
+            new_bytes=int(site.weight),
+            per_second=series.new / seconds if seconds else None,
+            share=share,
+            where=_where(place),
+            samples=tuple(int(graph.node_id[node]) for node in items[: -LIMITS.samples - 1 : -1]),
+            others=tuple(
+                (class_word(holders.group_names[pile.group]), pile.count)
+                for pile in site.piles[1:4]
+            ),
+        )  # fmt: skip
+
+    def _place(self, items: NDArray[np.intp], said: Said) -> Place | None:
+        """Where the objects come from, else the function that puts them where they are."""
+        place = self._sources.near(int(items[-1]), ~self._old)
+        if place is not None and not place.is_engine:
+            return place
+        weights = rules.WORD_WEIGHTS
+        wanted = dict.fromkeys(self._keys(int(items[-1])), weights["key"])
+        wanted |= dict.fromkeys(rules.ADDERS.get(said.kind, ()), weights["adder"])
+        wanted |= dict.fromkeys(said.labels, weights["container"])
+        return self._sources.adder(said.script, wanted) or place
+
+    def _keys(self, item: int) -> list[str]:
+        """The properties of an object, by which the code that makes it may be known."""
+        graph = self._holders.graph
+        properties = graph.edge_code("property")
+        edges = [edge for edge in graph.edges_of(item) if graph.edge_type[edge] == properties]
+        return [graph.edge_label(edge) for edge in edges[:_KEYS]]
+
+    def _said(self, site: Site) -> Said:
+        path = self._paths.to(site.container)
+        head = self._head(site)
+        if head is not None and self._holders.edge[head] != NO_EDGE:
+            path = replace(path, steps=(*path.steps, self._paths.last_step(self._holders, head)))
+        return say(self._holders, path, site.container, linked=head is not None)
+
+    def _head(self, site: Site) -> int | None:
+        """The first object of a chain, where a site holds one."""
+        holders, main = self._holders, site.main
+        if main.via or not holders.linked[self._items(main)[-1:]].any():
+            return None
+        mine = (holders.owner == main.holder) & (holders.group == main.group)
+        heads = np.flatnonzero(mine & (holders.linked == 0))
+        return int(heads[np.argmax(self._basis.retained[heads])]) if len(heads) else None
+
+    def _class_name(self, items: NDArray[np.intp]) -> str:
+        classes = self._basis.classes
+        used, counts = np.unique(classes.of[items], return_counts=True)
+        if self._holders.group_of(int(items[0])) not in ("Object",):
+            return class_word(self._holders.group_of(int(items[0])))
+        return classes.names[int(used[np.argmax(counts)])]
+
+    def _cleared(self, finding: _Finding) -> Cleared:
+        judgement = finding.judgement
+        name = class_word(self._holders.group_names[finding.site.main.group])
+        return Cleared(
+            f"{self._said(finding.site)} → {name}",
+            str(judgement.state),
+            finding.series.counts,
+            "; ".join(judgement.why),
+        )
+
+
+def _where(place: Place | None) -> Where | None:
+    return None if place is None else Where(place.script, place.line, place.column, place.what)
+
+
+def _conclude(
+    facts: tuple[SnapshotFacts, ...],
+    seconds: float | None,
+    new_bytes: int,
+    suspects: list[Suspect],
+    cleared: list[Cleared],
+) -> Verdict:
+    leaking = [suspect for suspect in suspects if suspect.state == State.LEAKING]
+    if leaking:
+        first = leaking[0]
+        verdict, confidence = "leaking", max(suspect.confidence for suspect in leaking)
+        summary = f"{first.new_count} new {first.object_class} are held by {_short(first)}"
+        summary += f", and {len(leaking) - 1} more suspects" if len(leaking) > 1 else ""
+    elif suspects:
+        verdict, confidence = "growing, not sure", max(s.confidence for s in suspects)
+        summary = f"{_short(suspects[0])} has grown, but may stop"
+    else:
+        verdict, confidence, summary = "not leaking", 0.8, "nothing collects objects for good"
+    shown = suspects[: LIMITS.shown]
+    return Verdict(
+        verdict=verdict,
+        confidence=confidence,
+        summary=summary,
+        snapshots=facts,
+        seconds=seconds,
+        new_bytes=new_bytes,
+        explained=round(min(sum(s.new_bytes for s in suspects) / max(new_bytes, 1), 1.0), 3),
+        suspects=tuple(shown),
+        left_out=len(suspects) - len(shown),
+        cleared=tuple(cleared[:_MANY]),
+    )
+
+
+def _short(suspect: Suspect) -> str:
+    root = f"{suspect.root}: " if suspect.root else ""
+    return f"{root}{suspect.name} ({suspect.kind})"

@@ -1,0 +1,76 @@
+"""Runs the whole leak corpus and explains it, in two processes; for the test and the bench."""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from memwatch_heap.report import Suspect, Verdict
+from memwatch_heap.verdict import explain
+from tests.heap.corpus import programs
+from tests.heap.corpus.programs import ROOT, Program, Truth
+from tests.support import runtimes
+
+NODE_MAJORS = (24, 22, 20)  # the first that is installed
+PYTHON_MINORS = ("3.11", "3.12", "3.13")
+WITH_PLACES = ("node",)  # whose snapshots say where objects come from
+_WORKERS = 2
+_SNAPSHOTS = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found of one program: from its three snapshots, and from the first two."""
+
+    program: Program
+    verdict: Verdict
+    of_two: Verdict
+
+
+def command(runtime: str) -> list[str] | None:
+    """How programs of a runtime are started; None where it is not installed."""
+    if runtime == "node":
+        node = next((node for node in map(runtimes.node, NODE_MAJORS) if node), None)
+        node = node or runtimes.any_node()
+        return None if node is None else [str(node), "--expose-gc"]
+    python = next((python for python in map(runtimes.python, PYTHON_MINORS) if python), None)
+    return None if python is None else [str(python)]
+
+
+def outcomes(runtime: str) -> Iterable[Outcome]:
+    """The outcome of every program of a runtime."""
+    argv = command(runtime)
+    assert argv is not None, f"{runtime} is not installed"
+    cases = programs.programs(runtime)
+    with ProcessPoolExecutor(_WORKERS) as pool:
+        yield from pool.map(outcome, cases, [argv] * len(cases))
+
+
+def outcome(program: Program, argv: list[str]) -> Outcome:
+    """Runs one program and explains its snapshots."""
+    with tempfile.TemporaryDirectory(prefix="memwatch-corpus-") as folder:
+        env = {
+            "PATH": os.environ.get("PATH", ""),
+            "PYTHONPATH": str(ROOT / "hook"),
+            "PYTHONHASHSEED": "0",
+            "MEMWATCH_HOOK_DIR": folder,
+        }
+        paths = programs.take_snapshots(program, argv, env, Path(folder), _SNAPSHOTS)
+        return Outcome(program, explain(paths), explain(paths[:2]))
+
+
+def fits(program: Program, truth: Truth, suspect: Suspect, snapshots: int) -> list[str]:
+    """In what a suspect differs from the truth; empty where it is right."""
+    wanted = {
+        "name": (truth.holder, suspect.name),
+        "kind": (truth.kind, suspect.kind),
+        "class": (truth.class_name, suspect.object_class.rpartition(".")[2]),
+        "count": (truth.per_unit * programs.UNITS * (snapshots - 1), suspect.new_count),
+    }
+    if truth.at is not None and program.runtime in WITH_PLACES:
+        where = suspect.where
+        place = where and (Path(where.script).name, where.line)
+        wanted["place"] = ((program.path.name, program.line_of(truth.at)), place)
+    return [f"{key}: {b!r}, not {a!r}" for key, (a, b) in wanted.items() if a != b]

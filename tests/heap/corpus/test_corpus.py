@@ -1,0 +1,44 @@
+"""The leak corpus, end to end: every leak the first suspect with exact counts, no false verdict."""
+
+import functools
+
+import pytest
+
+from tests.heap.corpus import outcomes, programs
+
+
+@functools.cache
+def found(runtime):
+    return {outcome.program.name: outcome for outcome in outcomes.outcomes(runtime)}
+
+
+def outcome_of(program):
+    if outcomes.command(program.runtime) is None:
+        pytest.skip(f"no {program.runtime} that snapshots are taken with is installed")
+    return found(program.runtime)[program.name]
+
+
+def cases(*verdicts):
+    every = programs.programs("node") + programs.programs("python")
+    chosen = [program for program in every if program.verdict in verdicts]
+    return pytest.mark.parametrize("program", chosen, ids=lambda program: program.name)
+
+
+@cases("leaking")
+def test_a_leak_is_the_first_suspect_with_the_exact_count(program):
+    """Holder, kind, class, number and source line are right, from three snapshots and from two."""
+    outcome = outcome_of(program)
+    for verdict, snapshots in ((outcome.verdict, 3), (outcome.of_two, 2)):
+        assert verdict.verdict == "leaking"
+        for truth, suspect in zip(program.suspects, verdict.suspects, strict=False):
+            assert outcomes.fits(program, truth, suspect, snapshots) == []
+        assert len(verdict.suspects) >= len(program.suspects)
+
+
+@cases("not leaking", "growing, not sure")
+def test_what_does_not_leak_is_not_called_a_leak(program):
+    """Bounds, turnover, warm-up and garbage are cleared; two snapshots may leave it open."""
+    outcome = outcome_of(program)
+    assert outcome.verdict.verdict == program.verdict
+    if program.verdict_of_two != "any":
+        assert outcome.of_two.verdict == program.verdict_of_two
