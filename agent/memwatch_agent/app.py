@@ -185,8 +185,11 @@ class Agent:
     async def _look(self) -> None:
         """Keeps the figures of /metrics fresh where no heartbeat does."""
         while self._settings.metrics_listen:
-            if not self._link.connected:
-                await self.targets()
+            try:
+                if not self._link.connected:
+                    await self.targets()
+            except Exception:  # noqa: BLE001 the outermost loop of this task: it must go on
+                _log.exception("cannot look for targets")
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _tidy(self) -> None:

@@ -98,6 +98,8 @@ class Link:
                 _log.warning("link lost", code=failure.code.name, cause=failure.message)
             except (Silent, OSError) as error:
                 _log.warning("link lost", cause=str(error))
+            except Exception:  # noqa: BLE001 the outermost loop of this task: it must go on
+                _log.exception("link broke")
             finally:
                 self.connected = False
             await asyncio.sleep(self._backoff.seconds(refused))

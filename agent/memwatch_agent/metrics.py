@@ -157,10 +157,6 @@ def _labels(target: targets_pb2.Target) -> list[str]:
 class _Handler(WSGIRequestHandler):
     timeout = REQUEST_SECONDS
 
-    def address_string(self) -> str:
-        """The peer; a Unix socket's has no name."""
-        return str(self.client_address[0]) if self.client_address else "unix"
-
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Says nothing: scrapes come every few seconds."""
 
@@ -185,7 +181,8 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serves in a thread, or closes where too many are served already."""
         if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
+            # The peer of a Unix socket has no name, and the handler wants one.
+            super().process_request(request, client_address or ("unix", 0))
         else:
             self.shutdown_request(request)
 

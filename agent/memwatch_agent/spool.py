@@ -65,6 +65,10 @@ class Entry:
     discarded: bool
 
 
+class _NewerFormatError(Exception):
+    """A later agent's metadata: it is left alone, and so is its blob."""
+
+
 class Spool:
     """A bounded directory of snapshots. Its methods may be called from any thread."""
 
@@ -85,6 +89,7 @@ class Spool:
         self._lock = threading.RLock()
         self._entries: dict[str, Entry] = {}
         self._by_request: dict[str, str] = {}
+        self._foreign: set[str] = set()
         self._used = 0
         try:
             path.mkdir(mode=0o700, exist_ok=True)
@@ -230,7 +235,11 @@ class Spool:
         self._forget_oldest_discarded()
 
     def _recover_one(self, snapshot_id: str) -> None:
-        entry = self._read_entry(snapshot_id)
+        try:
+            entry = self._read_entry(snapshot_id)
+        except _NewerFormatError:
+            self._foreign.add(snapshot_id)
+            return
         if entry is None:
             self._unlink(snapshot_id + META)
             return
@@ -240,15 +249,19 @@ class Spool:
 
     def _has_bytes(self, snapshot_id: str) -> bool:
         entry = self._entries.get(snapshot_id)
-        return entry is not None and not entry.discarded
+        return snapshot_id in self._foreign or (entry is not None and not entry.discarded)
 
     def _read_entry(self, snapshot_id: str) -> Entry | None:
-        """A metadata file's content; None where it does not describe what lies beside it."""
+        """A metadata file's content; None where it does not describe what lies beside it.
+
+        Raises:
+            _NewerFormatError: a later agent wrote it.
+        """
         try:
             with os.fdopen(self._open(snapshot_id + META, os.O_RDONLY), "rb") as file:
                 fields: Any = json.loads(file.read(_MAX_META_BYTES))
-            if fields["format"] != FORMAT:
-                return None
+            if fields["format"] > FORMAT:
+                raise _NewerFormatError
             snapshot = json_format.ParseDict(
                 fields["snapshot"], snapshots_pb2.Snapshot(), ignore_unknown_fields=True
             )

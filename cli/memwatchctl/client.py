@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from memwatch_proto import keepalive
 from memwatch_proto.auth import bearer, read_token
 from memwatch_proto.status import from_rpc_error
 from memwatch_proto.v1 import (
@@ -64,8 +65,7 @@ _RETRIES = {
 _CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.service_config", json.dumps(_RETRIES)),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 15_000),
+    *keepalive.CHANNEL_OPTIONS,
     ("grpc.enable_http_proxy", 0),
 )
 

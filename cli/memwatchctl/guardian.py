@@ -2,6 +2,7 @@
 
 Run as `python -m memwatchctl.guardian`. It reads one JSON line (see `Orders`) from standard
 input, starts the programs, and tells each start and end as one JSON line on standard output.
+A program that is `held` waits for a line with its name.
 When its input ends (the command line closed it, or died in whatever way, SIGKILL too) it
 stops them, gently first, and removes the folder it was given. Should it be killed itself,
 the kernel sends its children SIGTERM (PR_SET_PDEATHSIG). Standard library only, no threads.
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,13 @@ class Program:
         name: what it is called in events.
         command: its argument vector.
         log: file for its output; empty: the guardian's own standard error.
+        held: started only when its name is read from the input.
     """
 
     name: str
     command: Sequence[str]
     log: str = ""
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class _Child:
     handle: int = -1
     started: float = 0.0
     ends_in_a_row: int = 0
-    start_at: float = field(default=0.0)
+    start_at: float = 0.0
 
 
 class Guardian:
@@ -96,7 +99,8 @@ class Guardian:
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self._children = [_Child(program) for program in orders.programs]
+        self._children = [_Child(p, start_at=-1.0 if p.held else 0.0) for p in orders.programs]
+        self._heard = b""
 
     def run(self, stop: int) -> None:
         """Runs the programs until `stop` can be read (it has ended), then stops them."""
@@ -121,7 +125,15 @@ class Guardian:
         for handle in ready:
             if handle in handles:
                 self._ended(handles[handle])
-        return stop in ready and not os.read(stop, 4096)
+        return stop in ready and not self._hear(os.read(stop, 4096))
+
+    def _hear(self, data: bytes) -> bool:
+        """Lets the programs go whose names were read; whether the input goes on."""
+        *lines, self._heard = (self._heard + data).split(b"\n")
+        for child in self._children:
+            if child.process is None and child.program.name.encode() in lines:
+                child.start_at = 0.0
+        return bool(data)
 
     def _start_due(self) -> None:
         now = time.monotonic()

@@ -62,6 +62,10 @@ class Output:
         else:
             self._write(printable(text) + "\n")
 
+    def text(self, text: str) -> None:
+        """Prints a text that is a document already; it escapes its own names."""
+        self._write(text.rstrip("\n") + "\n")
+
     def document(self, value: object) -> None:
         """Prints one JSON or YAML document of plain values."""
         if self.format == "yaml":

@@ -86,6 +86,13 @@ class Household:
                 process.kill()
                 process.wait()
 
+    def start(self, name: str) -> None:
+        """Starts a program that was held."""
+        assert self._process and self._process.stdin
+        with contextlib.suppress(OSError):  # a guardian that died is told by wait_serving
+            self._process.stdin.write(name + "\n")
+            self._process.stdin.flush()
+
     def is_running(self) -> bool:
         """Whether the guardian lives."""
         return self._process is not None and self._process.poll() is None
@@ -174,6 +181,7 @@ def controller(pid: int) -> Iterator[Controller]:
     """A private controller whose one agent looks at one process, already found."""
     with _household([pid], with_controller=True) as (household, folder):
         household.wait_serving("controller", folder.controller)
+        household.start("agent")
         household.wait_serving("agent", folder.agent)
         with Controller(folder.controller) as client:
             _wait_for_target(client, pid)
@@ -287,15 +295,16 @@ def _agent_program(folder: _Folder, pids: Sequence[int], with_controller: bool) 
         arguments += ["--advertise", folder.agent.controller]
     for pid in pids:
         arguments += ["--pid", pid]
-    return _program("agent", folder, *arguments)
+    return _program("agent", folder, *arguments, held=with_controller)
 
 
-def _program(name: str, folder: _Folder, *arguments: object) -> Program:
+def _program(name: str, folder: _Folder, *arguments: object, held: bool = False) -> Program:
     module = f"memwatch_{name}"
     return Program(
         name,
         [sys.executable, "-P", "-m", module, *map(str, arguments), "--log-level", "warning"],
         str(folder.path / f"{name}.log"),
+        held,
     )
 
 

@@ -63,12 +63,12 @@ class Plan:
             agent += ["--hook-dir", self.hook_dir]
         for pid in self.pids:
             agent += ["--pid", pid]
-        return [self._program("controller", controller), self._program("agent", agent)]
+        return [self._program("controller", controller), self._program("agent", agent, True)]
 
-    def _program(self, name: str, arguments: list[object]) -> Program:
+    def _program(self, name: str, arguments: list[object], held: bool = False) -> Program:
         shared = ["--token-file", self.token, "--log-level", self.log_level]
         command = [sys.executable, "-P", "-m", f"memwatch_{name}", *map(str, arguments + shared)]
-        return Program(name, command)
+        return Program(name, command, held=held)
 
 
 def serve(plan: Plan, out: Output) -> None:
@@ -84,6 +84,7 @@ def serve(plan: Plan, out: Output) -> None:
     _make_folders(plan)
     with Household(Orders(plan.programs(), restart=True), _environment()) as household:
         household.wait_serving("controller", Connection(plan.listen))
+        household.start("agent")
         household.wait_serving("agent", Connection(plan.agent_listen))
         _announce(plan, out)
         try:

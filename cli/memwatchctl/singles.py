@@ -14,6 +14,9 @@ from memwatchctl.progress import capture_step, display, transfer_step
 from memwatchctl.selectors import MAX_LISTED
 from memwatchctl.text import printable, size
 
+#: What is quoted of a command line.
+MAX_COMMAND = 60
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -131,7 +134,14 @@ def _is_ours(pid: int) -> bool:
     return False
 
 
+def _tail(command: str) -> str:
+    """The end of a command line, where the script's name is."""
+    return command if len(command) <= MAX_COMMAND else "…" + command[-MAX_COMMAND:]
+
+
 def _listed(targets: list[targets_pb2.Target]) -> str:
-    shown = [f"{t.pid} ({described(t)}: {printable(t.command)[:60]})" for t in targets[:MAX_LISTED]]
+    shown = [
+        f"{t.pid} ({described(t)}: {_tail(printable(t.command))})" for t in targets[:MAX_LISTED]
+    ]
     more = len(targets) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -202,14 +202,19 @@ class _Naming:
             dense[code] = keys["," + name]
         of = dense[codes]
         places = graph.locations
-        is_object = graph.node_type[places.node] == graph.node_code("object")
-        for row in np.flatnonzero(is_object):
-            node = places.node[row]
-            name = names[of[node]]
-            key = f"{places.script[row]},{places.line[row]},{places.column[row]},{name}"
+        rows = np.flatnonzero(graph.node_type[places.node] == graph.node_code("object"))
+        nodes = places.node[rows]
+        place = (places.script[rows], places.line[rows], places.column[rows])
+        group, sample = kernels("classes").group_rows(*place, of[nodes])
+        numbers = np.zeros(len(sample), np.uint32)
+        for g, row in enumerate(sample):
+            script, line, column = (int(part[row]) for part in place)
+            name = names[of[nodes[row]]]
+            key = f"{script},{line},{column},{name}"
             if keys.setdefault(key, len(names)) == len(names):
                 names.append(name)
-            of[node] = keys[key]
+            numbers[g] = keys[key]
+        of[nodes] = numbers[group]
         return Classes(of, tuple(names), tuple(keys), definitions)
 
 

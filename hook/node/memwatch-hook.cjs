@@ -352,6 +352,7 @@ class Outlet {
     this.sizeBytes = 0;
     this.objects = null;
     this.waitedMillis = 0;
+    this.frame = Buffer.alloc(0); // used again and again: garbage would cost the app a collection
   }
 
   data(piece) {
@@ -361,12 +362,22 @@ class Outlet {
     }
     this.sizeBytes += piece.length;
     for (let at = 0; at < piece.length; at += MAX_DATA_BYTES) {
-      const bytes = frame(DATA, piece.subarray(at, at + MAX_DATA_BYTES));
+      const bytes = this.framed(piece.subarray(at, at + MAX_DATA_BYTES));
       const written = this.kept.length ? 0 : this.writeNow(bytes);
       if (written === bytes.length) continue;
-      this.kept.push(bytes.subarray(written));
+      this.kept.push(Buffer.from(bytes.subarray(written)));
       this.keptBytes += bytes.length - written;
     }
+  }
+
+  /** The piece as a frame, in memory that the next frame will use too. */
+  framed(piece) {
+    const length = HEADER_BYTES + piece.length;
+    if (this.frame.length < length) this.frame = Buffer.allocUnsafeSlow(length);
+    this.frame.writeUInt32BE(piece.length, 0);
+    this.frame[4] = DATA;
+    piece.copy(this.frame, HEADER_BYTES);
+    return this.frame.subarray(0, length);
   }
 
   /** Writes to the socket's descriptor past the event loop; returns how much it took. */

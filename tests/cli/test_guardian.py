@@ -130,6 +130,16 @@ def test_a_crash_is_told(guardian):
     assert event(process) == {"event": "ended", "name": "one", "code": 3, "again_in": None}
 
 
+def test_a_held_program_waits_for_its_name(guardian):
+    """A held program starts when its name is told, not before."""
+    process = guardian(Orders([Program("one", SLEEP), Program("two", SLEEP, held=True)]))
+    assert event(process)["name"] == "one"
+    process.stdin.write("nonsense\ntwo\n")
+    process.stdin.flush()
+
+    assert event(process)["name"] == "two"
+
+
 def test_a_crash_is_restarted(guardian):
     """With restart ordered it is started again, after a growing pause."""
     process = guardian(Orders([Program("one", [sys.executable, "-c", "exit(3)"])], restart=True))

@@ -35,7 +35,9 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
         chunks: how it answers `Stream`; replaced by tests that lie.
         announce: changes a snapshot's metadata before it is sent.
         failure: what `Capture` answers instead.
+        hold: keeps captures from finishing until it is set.
         captures: request ids for which a snapshot was really taken.
+        abandoned: requests whose call was cancelled while it was held.
         calls: names of the calls.
     """
 
@@ -45,6 +47,7 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
     failure: Failure | None = None
     hold: asyncio.Event | None = None
     captures: list[str] = field(default_factory=list)
+    abandoned: list[agents_pb2.CaptureRequest] = field(default_factory=list)
     discarded: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     spool: dict[str, tuple[snapshots_pb2.Snapshot, bytes]] = field(default_factory=dict)
@@ -62,7 +65,11 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
             progress=agents_pb2.CaptureProgress(stage=agents_pb2.CAPTURE_STAGE_CAPTURING)
         )
         if self.hold is not None:
-            await self.hold.wait()
+            try:
+                await self.hold.wait()
+            except asyncio.CancelledError:
+                self.abandoned.append(request)
+                raise
         if self.failure is not None:
             await context.abort_with_status(to_status(self.failure))
         yield agents_pb2.CaptureEvent(snapshot=self.take(request))
@@ -102,7 +109,7 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
             raw = self.raw if isinstance(self.raw, bytes) else self.raw(request.request_id)
             stored = zstandard.ZstdCompressor(level=1).compress(raw)
             snapshot = snapshots_pb2.Snapshot(
-                id=f"n-{len(self.captures)}-{hashlib.sha256(raw).hexdigest()[:8]}",
+                id=f"n-{hashlib.sha256(request.request_id.encode() + raw).hexdigest()[:16]}",
                 request_id=request.request_id,
                 target_id=request.target_id,
                 session_id=request.session_id,

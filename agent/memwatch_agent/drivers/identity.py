@@ -1,6 +1,5 @@
 """Whether a process still is the one that was meant, and really is Node."""
 
-import mmap
 import os
 import re
 from functools import lru_cache
@@ -13,6 +12,8 @@ _MARKER = b"Starting inspector on %s:%d failed"
 
 _NODE_NAME = re.compile(r"(?:node|nodejs)(?:[-.]?\d+(?:\.\d+)*)?")
 _LIBNODE = re.compile(rb"(/\S*/libnode\.so[^\s]*)")
+
+_PIECE_BYTES = 1024 * 1024
 
 #: More different binaries than any one host runs.
 _MAX_KNOWN = 100
@@ -60,8 +61,8 @@ def _holds_marker(path: str) -> bool | None:
     try:
         found = os.fstat(descriptor)
         return _search(_Binary(descriptor, (found.st_dev, found.st_ino, found.st_mtime_ns)))
-    except (OSError, ValueError):  # an empty file cannot be mapped
-        return False
+    except OSError:
+        return None
     finally:
         os.close(descriptor)
 
@@ -82,5 +83,10 @@ class _Binary:
 
 @lru_cache(maxsize=_MAX_KNOWN)
 def _search(binary: _Binary) -> bool:
-    with mmap.mmap(binary.descriptor, 0, access=mmap.ACCESS_READ) as data:
-        return data.find(_MARKER) >= 0
+    """Reads piece by piece: a mapping of 100 MB would stand in the agent's own memory."""
+    tail, at = b"", 0
+    while data := os.pread(binary.descriptor, _PIECE_BYTES, at):
+        if _MARKER in tail + data:
+            return True
+        tail, at = data[-len(_MARKER) :], at + len(data)
+    return False

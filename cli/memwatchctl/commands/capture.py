@@ -185,6 +185,7 @@ def _capture_privately(context: click.Context, word: str, wish: Wish) -> None:
     private.check_pid(pid, "capture")
     saving.check_folder(wish.output_dir)
     plan = _plan(_selector("", wish, pid), wish)
+    app.note(f"starting a private agent and controller for pid {pid}")
     with private.controller(pid) as controller:
         session = strategies.create(controller, plan, wish.session_id)
         with display(app.no_color(context)) as shown:

@@ -43,19 +43,25 @@ def list_(context: click.Context, session: str, limit: int) -> None:
 @command.command("get")
 @click.argument("report")
 @click.option("--top", type=click.IntRange(min=1), default=TOP, show_default=True, help="Classes.")
+@click.option("--document", is_flag=True, help="The report's own JSON document, and nothing else.")
 @click.pass_context
-def get(context: click.Context, report: str, top: int) -> None:
+def get(context: click.Context, report: str, top: int, document: bool) -> None:
     """Show a report, by its id or its session's.
+
+    --document prints the stable JSON of docs/formats/report.md.
 
     \b
     Examples:
       memwatchctl reports get s-42
       memwatchctl reports get s-42 -o json | jq .classes[0]
+      memwatchctl reports get s-42 --document > report.json
     """
     out = app.output(context)
     with app.controller(context) as controller:
         found = controller.report(report)
-    if out.is_table:
+    if document:
+        out.text(found.json)
+    elif out.is_table:
         show(out, found, top)
     else:
         out.document(plain(found))
@@ -67,14 +73,22 @@ def show(out: Output, report: "Report", top: int = TOP) -> None:
         out.line(report.summary, style="bold")
     out.line(f"heap: {_totals(report.before)} before, {_totals(report.after)} after")
     out.line()
-    out.table(_CLASSES, report.classes[:top])
-    hidden = report.class_count - min(top, len(report.classes))
-    if hidden > 0:
-        out.line(f"… and {hidden:,} more classes; 'memwatchctl reports get {report.id} --top 500'")
+    changed = [row for row in report.classes if _changed(row)]
+    out.table(_CLASSES, changed[:top])
+    if len(changed) > top:
+        hidden = len(changed) - top
+        out.line(f"… and {hidden:,} more; 'memwatchctl reports get {report.id} --top 500'")
+    same = len(report.classes) - len(changed)
+    if same:
+        out.line(f"{same:,} classes did not change")
 
 
 def _totals(totals: "HeapTotals") -> str:
     return f"{totals.object_count:,} objects, {size(totals.shallow_size_bytes)}"
+
+
+def _changed(row: "ClassGrowth") -> bool:
+    return bool(_growth(row) or _count_growth(row) or row.new_count or row.gone_count)
 
 
 def _growth(row: "ClassGrowth") -> int:

@@ -1,6 +1,6 @@
 """The engine on DBOS: each piece of work is one workflow, waiting work a row with a delay.
 
-Why it is arranged so: docs/decisions/0010-dbos.md. In short: DBOS is launched inside the
+Why it is arranged so: docs/decisions/0006-dbos.md. In short: DBOS is launched inside the
 controller's event loop and adopts it, so that its async workflows run where grpc.aio's
 objects live; every workflow has one preemptible step (the handler) and then enqueues what
 comes next under an id of ours, so that a second run enqueues nothing new.
@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -152,27 +152,33 @@ class DbosEngine:
 
         async def perform(kind: str, session_id: str, target_id: str, number: int) -> None:
             work = Work(WorkKind(kind), session_id, target_id, number)
-            following = await DBOS.run_step_async(
-                {"name": "perform", "preemptible": True}, self._handle, work
-            )
-            if following is not None:
-                await self._enqueue(_from_json(following))
+            with self._noted_as_running():
+                following = await DBOS.run_step_async(
+                    {"name": "perform", "preemptible": True}, self._handle, work
+                )
+                if following is not None:
+                    await self._enqueue(_from_json(following))
 
         return perform
 
     async def _handle(self, work: Work) -> dict[str, Any] | None:
         """Runs the handler; as a step its result is JSON."""
+        assert self._handler is not None
+        following = await self._handler(work)
+        return None if following is None else _to_json(following)
+
+    @contextmanager
+    def _noted_as_running(self) -> Iterator[None]:
+        """Lets `stop` cancel this workflow; cancelled so, it is left for the next start."""
         task = asyncio.current_task()
         assert task is not None
-        assert self._handler is not None
         if self._stopping:
             raise asyncio.CancelledError
         self._running.add(task)
         try:
-            following = await self._handler(work)
+            yield
         finally:
             self._running.discard(task)
-        return None if following is None else _to_json(following)
 
     async def _enqueue(self, scheduled: Scheduled) -> None:
         work = scheduled.work

@@ -49,6 +49,9 @@ _MAX_DISCARDS = 9
 #: How often a place in a fleet is asked for again where another controller may free it.
 _PLACE_POLL_SECONDS = 1.0
 
+#: What a session's error tells of a fault; all of it is in the log.
+_MAX_FAULT_CHARS = 200
+
 _BUSY = "CAPTURE_IN_PROGRESS"
 
 _Result = TypeVar("_Result")
@@ -365,8 +368,9 @@ class _FaultError(ControllerError):
         self.fault = fault
 
     def __str__(self) -> str:
+        first_line = str(self.fault).partition("\n")[0][:_MAX_FAULT_CHARS]
         return (
-            f"a fault in memwatch ({type(self.fault).__name__}: {self.fault}); "
+            f"a fault in memwatch ({type(self.fault).__name__}: {first_line}); "
             "please report it with the controller's log"
         )
 

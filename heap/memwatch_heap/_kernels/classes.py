@@ -4,6 +4,8 @@ import numpy as np
 
 from memwatch_heap._jit import kernel
 
+_EMPTY = np.uint32(0xFFFFFFFF)
+
 
 @kernel("Tuple((int64[::1], int64[::1]))(uint32[::1], int64[::1], int64)")
 def sum_by(of, sizes, count):
@@ -84,3 +86,35 @@ def array_bytes(first, edge_type, edge_name, to, arrays, internal, elements, siz
                     total += sizes[to[e]]
                 break
     return total
+
+
+@kernel("Tuple((uint32[::1], uint32[::1]))(uint32[::1], uint32[::1], uint32[::1], uint32[::1])")
+def group_rows(a, b, c, d):
+    """(group of each row, first row of each group): rows of four equal numbers are one group."""
+    room = 16
+    while room < 2 * a.size:
+        room *= 2
+    table = np.full(room, _EMPTY, np.uint32)
+    group = np.empty(a.size, np.uint32)
+    sample = np.empty(a.size, np.uint32)
+    groups = 0
+    for i in range(a.size):
+        mixed = np.uint64(a[i]) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(b[i])
+        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + np.uint64(c[i])
+        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + np.uint64(d[i])
+        mixed = mixed * np.uint64(0x9E3779B97F4A7C15)
+        slot = np.int64((mixed >> np.uint64(20)) & np.uint64(room - 1))
+        while True:
+            found = table[slot]
+            if found == _EMPTY:
+                table[slot] = groups
+                sample[groups] = i
+                found = np.uint32(groups)
+                groups += 1
+                break
+            s = sample[found]
+            if a[s] == a[i] and b[s] == b[i] and c[s] == c[i] and d[s] == d[i]:
+                break
+            slot = (slot + 1) & (room - 1)
+        group[i] = found
+    return group, sample[:groups].copy()

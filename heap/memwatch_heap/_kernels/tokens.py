@@ -17,7 +17,6 @@ from memwatch_heap.formats.states import (
     END,
     FIELD,
     FULL,
-    MAX_NAME,
     MORE,
     POS,
     RANGE,
@@ -39,21 +38,30 @@ _QUOTES = np.uint64(0x2222222222222222)
 _SLASHES = np.uint64(0x5C5C5C5C5C5C5C5C)
 _ONES = np.uint64(0x0101010101010101)
 _TOPS = np.uint64(0x8080808080808080)
-_U8, _U16, _U32, _U3 = np.uint64(8), np.uint64(16), np.uint64(32), np.uint64(3)
-_U64, _U0 = np.uint64(64), np.uint64(0)
+_U8, _U16, _U32 = np.uint64(8), np.uint64(16), np.uint64(32)
+_U0 = np.uint64(0)
 
 
 @intrinsic
-def _word(context, buffer, index):
-    """Eight bytes of a byte array at any index, as one little-endian number."""
+def _word(context, address):
+    """The eight bytes at an address, as one little-endian number."""
 
     def build(context, builder, signature, arguments):
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        start = builder.gep(array.data, [arguments[1]])
-        wide = builder.bitcast(start, ir.IntType(64).as_pointer())
+        wide = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
         return builder.load(wide, align=1)
 
-    return types.uint64(buffer, types.int64), build
+    return types.uint64(types.int64), build
+
+
+@intrinsic
+def _byte(context, address):
+    """The byte at an address."""
+
+    def build(context, builder, signature, arguments):
+        narrow = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        return builder.zext(builder.load(narrow), ir.IntType(64))
+
+    return types.int64(types.int64), build
 
 
 @intrinsic
@@ -63,90 +71,88 @@ def _zeros_below(context, number):
     def build(context, builder, signature, arguments):
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
-    return types.uint64(types.uint64), build
+    return types.int64(types.uint64), build
 
 
-@njit
+# The helpers below take addresses and return numbers, never arrays: an array that crosses a call
+# has its references counted, which costs more than the digits.
+
+
+@njit(forceinline=True)
 def _eight_digits(word):
     word = (word & _LOW4) * np.uint64(2561) >> _U8
     word = (word & _PAIRS) * np.uint64(6553601) >> _U16
     return (word & _QUADS) * np.uint64(42949672960001) >> _U32
 
 
-@njit
-def _number(buffer, pos):
-    """(value, digits) of the decimal number at pos; digits is 0 where none is, 99 beyond 2^53."""
-    word = _word(buffer, pos)
+@njit(forceinline=True)
+def _number(at):
+    """(value, digits) of the decimal number at an address; 0 digits for none, 99 beyond 2^53."""
+    word = _word(at)
     bad = ((word & _HIGH4) ^ _ZEROS) | (((word + _SIXES) & _HIGH4) ^ _ZEROS)
     if bad != _U0:
-        count = _zeros_below(bad) >> _U3
-        if count == _U0:
-            return _U0, 0
-        word = word << (_U64 - (count << _U3))
-        return _eight_digits(word), np.int64(count)
+        count = _zeros_below(bad) >> 3
+        if count == 0:
+            return _U0, np.int64(0)
+        return _eight_digits(word << np.uint64(64 - (count << 3))), count
     value = _eight_digits(word)
-    digits = 8
-    byte = buffer[pos + 8]
+    digits = np.int64(8)
+    byte = _byte(at + 8)
     while 48 <= byte <= 57:
         value = value * np.uint64(10) + np.uint64(byte - 48)
         digits += 1
         if value > MAX_INTEGER:
-            return _U0, 99
-        byte = buffer[pos + digits]
+            return _U0, np.int64(99)
+        byte = _byte(at + digits)
     return value, digits
 
 
-@njit
-def _blank(buffer, pos, end):
-    """The place of the first byte from pos on that is no white space."""
-    while pos < end and (
-        buffer[pos] == 32 or buffer[pos] == 10 or buffer[pos] == 13 or buffer[pos] == 9
-    ):
-        pos += 1
-    return pos
+@njit(forceinline=True)
+def _blank(at, end):
+    """The address of the first byte that is no white space."""
+    while at < end:
+        byte = _byte(at)
+        if byte != 32 and byte != 10 and byte != 13 and byte != 9:
+            break
+        at += 1
+    return at
 
 
-@njit
-def _read_row(buffer, pos, end, row, fields, state):
-    """Reads one row of numbers into `row`; returns the place behind its separator, or -1.
-
-    On -1, state[STATUS] says why. A bracket behind the last number stays unread.
-    """
-    for field in range(fields):
-        pos = _blank(buffer, pos, end)
-        value, digits = _number(buffer, pos)
-        if digits == 0 or digits == 99:
-            state[STATUS] = MORE if pos >= end else SYNTAX
-            state[FIELD] = pos
-            return -1
-        row[field] = value
-        pos += digits
-        if buffer[pos] != 44:
-            pos = _blank(buffer, pos, end)
-        if pos >= end:
-            state[STATUS] = MORE
-            return -1
-        if buffer[pos] == 44:
-            pos += 1
-        elif buffer[pos] != 93 or field != fields - 1:
-            state[STATUS] = SYNTAX
-            state[FIELD] = pos
-            return -1
-    return pos
+# What follows a number. CUT: the block ends before that is known. ODD: neither.
+_COMMA, _BRACKET, _CUT, _ODD = 0, 1, 2, 3
 
 
-@njit
-def _row_follows(buffer, pos, end, state):
-    """The place of the next row; -1 where the array ends (POS behind it) or the block does."""
-    pos = _blank(buffer, pos, end)
-    if pos >= end:
-        state[STATUS] = MORE
-        return -1
-    if buffer[pos] == 93:
-        state[STATUS] = END
-        state[POS] = pos + 1
-        return -1
-    return pos
+@njit(forceinline=True)
+def _field(at, end):
+    """(value, where to go on or what is odd, what follows) of the number at an address."""
+    value, digits = _number(at)
+    if digits == 0:
+        at = _blank(at, end)
+        value, digits = _number(at)
+    if digits == 0 or digits == 99:
+        return value, at, np.int64(_CUT if at >= end else _ODD)
+    at += digits
+    byte = _byte(at)
+    if byte == 44:
+        return value, at + 1, np.int64(_COMMA)
+    at = _blank(at, end)
+    if at >= end:
+        return value, at, np.int64(_CUT)
+    byte = _byte(at)
+    if byte == 44:
+        return value, at + 1, np.int64(_COMMA)
+    return value, at, np.int64(_BRACKET if byte == 93 else _ODD)
+
+
+@njit(forceinline=True)
+def _row_follows(at, end):
+    """(where, what follows): _COMMA for a number, _BRACKET, or _CUT."""
+    if 48 <= _byte(at) <= 57 and at < end:
+        return at, np.int64(_COMMA)
+    at = _blank(at, end)
+    if at >= end:
+        return at, np.int64(_CUT)
+    return at, np.int64(_BRACKET if _byte(at) == 93 else _COMMA)
 
 
 _NODES = (
@@ -163,146 +169,170 @@ def parse_nodes(buffer, end, state, layout, kind, name, ident, size, first_edge,
     self_size, edge_count, and of detachedness and trace_node_id or -1. `detached` and `trace` are
     empty where the file has no such field. first_edge[i + 1] becomes the edges up to node i.
     """
-    fields, kinds = layout[0], layout[1]
+    fields, kinds = layout[0], np.uint64(layout[1])
+    f_type, f_name, f_id, f_size, f_edges = layout[2], layout[3], layout[4], layout[5], layout[6]
+    f_detached, f_trace = layout[7], layout[8]
     row = np.zeros(fields, np.uint64)
-    limit = np.uint64(0xFFFFFFFF) if ident.itemsize == 4 else MAX_INTEGER
-    rows, edges, names = state[ROW], np.uint64(state[EDGES]), np.uint64(state[MAX_NAME])
-    pos = state[POS]
+    limit = MAX_U32 if ident.itemsize == 4 else MAX_INTEGER
+    rows, edges = state[ROW], np.uint64(state[EDGES])
+    base = np.int64(buffer.ctypes.data)
+    stop = base + end
+    done = base + state[POS]
+    status = np.int64(MORE)
     while True:
-        here = _row_follows(buffer, pos, end, state)
-        if here < 0:
+        at, follows = _row_follows(done, stop)
+        if follows != _COMMA:
+            if follows == _BRACKET:
+                status = END
+                done = at + 1
             break
         if rows == kind.size:
-            state[STATUS] = FULL
+            status = FULL
             break
-        here = _read_row(buffer, here, end, row, fields, state)
-        if here < 0:
+        for field in range(fields):
+            value, at, follows = _field(at, stop)
+            row[field] = value
+            if follows != _COMMA:
+                break
+        if follows == _CUT:
             break
-        edges += row[layout[6]]
-        bad = -1
-        if row[layout[2]] >= np.uint64(kinds):
-            bad = layout[2]
-        elif row[layout[3]] > MAX_U32:
-            bad = layout[3]
-        elif edges > MAX_U32:
-            bad = layout[6]
-        if bad >= 0:
-            state[STATUS] = RANGE
-            state[FIELD] = bad
+        if follows == _ODD or field != fields - 1:
+            status = SYNTAX
+            state[FIELD] = at - base
             break
-        if row[layout[4]] > limit or row[layout[5]] > limit:
-            edges -= row[layout[6]]
-            state[STATUS] = WIDE
+        total = edges + row[f_edges]
+        if row[f_type] >= kinds or row[f_name] > MAX_U32 or total > MAX_U32:
+            status = RANGE
+            state[FIELD] = (
+                f_type if row[f_type] >= kinds else f_name if row[f_name] > MAX_U32 else f_edges
+            )
             break
-        kind[rows] = row[layout[2]]
-        name[rows] = row[layout[3]]
-        ident[rows] = row[layout[4]]
-        size[rows] = row[layout[5]]
+        if row[f_id] > limit or row[f_size] > limit:
+            status = WIDE
+            break
+        kind[rows] = row[f_type]
+        name[rows] = row[f_name]
+        ident[rows] = row[f_id]
+        size[rows] = row[f_size]
+        edges = total
         first_edge[rows + 1] = edges
-        names = max(names, row[layout[3]])
-        if layout[7] >= 0:
-            detached[rows] = row[layout[7]] & np.uint64(3)
-        if layout[8] >= 0:
-            trace[rows] = row[layout[8]]
+        if f_detached >= 0:
+            detached[rows] = row[f_detached] & np.uint64(3)
+        if f_trace >= 0:
+            trace[rows] = row[f_trace]
         rows += 1
-        pos = here
-    if state[STATUS] != END:
-        state[POS] = pos
-    state[ROW], state[EDGES], state[MAX_NAME] = rows, edges, names
+        done = at
+    state[STATUS], state[POS], state[ROW], state[EDGES] = status, done - base, rows, edges
 
 
-@kernel(
-    "void(uint8[::1], int64, int64[::1], int64[::1], uint8[::1],"
-    " uint8[::1], uint32[::1], uint32[::1])"
-)
-def parse_edges(buffer, end, state, layout, indexed, kind, name, to):
+@kernel("void(uint8[::1], int64, int64[::1], int64[::1], uint8[::1], uint32[::1], uint32[::1])")
+def parse_edges(buffer, end, state, layout, kind, name, to):
     """Rows of `edges` into columns.
 
     layout: fields in a row, how many edge types there are, the field of type, name_or_index and
-    to_node, the fields of a node's row, the number of nodes. `indexed` says by type whether the
-    name is a number and no string. state[MAX_NAME] becomes the greatest string that was named.
+    to_node, the fields of a node's row, the number of nodes.
     """
-    fields, kinds = layout[0], layout[1]
-    row = np.zeros(fields, np.uint64)
+    fields, kinds = layout[0], np.uint64(layout[1])
+    f_type, f_name, f_to = layout[2], layout[3], layout[4]
     node_fields, nodes = np.uint64(layout[5]), np.uint64(layout[6])
-    rows, names = state[ROW], np.uint64(state[MAX_NAME])
-    pos = state[POS]
+    share = 1.0 / layout[5]
+    row = np.zeros(fields, np.uint64)
+    rows = state[ROW]
+    base = np.int64(buffer.ctypes.data)
+    stop = base + end
+    done = base + state[POS]
+    status = np.int64(MORE)
     while True:
-        here = _row_follows(buffer, pos, end, state)
-        if here < 0:
+        at, follows = _row_follows(done, stop)
+        if follows != _COMMA:
+            if follows == _BRACKET:
+                status = END
+                done = at + 1
             break
         if rows == kind.size:
-            state[STATUS] = FULL
+            status = FULL
             break
-        here = _read_row(buffer, here, end, row, fields, state)
-        if here < 0:
+        for field in range(fields):
+            value, at, follows = _field(at, stop)
+            row[field] = value
+            if follows != _COMMA:
+                break
+        if follows == _CUT:
             break
-        target = row[layout[4]] // node_fields
-        bad = -1
-        if row[layout[2]] >= np.uint64(kinds):
-            bad = layout[2]
-        elif row[layout[3]] > MAX_U32:
-            bad = layout[3]
-        elif target >= nodes or target * node_fields != row[layout[4]]:
-            bad = layout[4]
-        if bad >= 0:
-            state[STATUS] = RANGE
-            state[FIELD] = bad
+        if follows == _ODD or field != fields - 1:
+            status = SYNTAX
+            state[FIELD] = at - base
             break
-        kind[rows] = row[layout[2]]
-        name[rows] = row[layout[3]]
+        target = np.uint64(np.float64(row[f_to]) * share + 0.5)  # a division costs more
+        if (
+            row[f_type] >= kinds
+            or row[f_name] > MAX_U32
+            or target >= nodes
+            or target * node_fields != row[f_to]
+        ):
+            status = RANGE
+            state[FIELD] = (
+                f_type if row[f_type] >= kinds else f_name if row[f_name] > MAX_U32 else f_to
+            )
+            break
+        kind[rows] = row[f_type]
+        name[rows] = row[f_name]
         to[rows] = target
-        if not indexed[kind[rows]]:
-            names = max(names, row[layout[3]])
         rows += 1
-        pos = here
-    if state[STATUS] != END:
-        state[POS] = pos
-    state[ROW], state[MAX_NAME] = rows, names
+        done = at
+    state[STATUS], state[POS], state[ROW] = status, done - base, rows
 
 
 @kernel("void(uint8[::1], int64, int64[::1], uint64[::1])")
 def parse_numbers(buffer, end, state, out):
-    """A flat array of numbers; rows of one field each."""
-    row = np.zeros(1, np.uint64)
-    rows, pos = state[ROW], state[POS]
+    """A flat array of numbers."""
+    rows = state[ROW]
+    base = np.int64(buffer.ctypes.data)
+    stop = base + end
+    done = base + state[POS]
+    status = np.int64(MORE)
     while True:
-        here = _row_follows(buffer, pos, end, state)
-        if here < 0:
+        at, follows = _row_follows(done, stop)
+        if follows != _COMMA:
+            if follows == _BRACKET:
+                status = END
+                done = at + 1
             break
         if rows == out.size:
-            state[STATUS] = FULL
+            status = FULL
             break
-        here = _read_row(buffer, here, end, row, 1, state)
-        if here < 0:
+        value, at, follows = _field(at, stop)
+        if follows == _CUT:
             break
-        out[rows] = row[0]
+        if follows == _ODD:
+            status = SYNTAX
+            state[FIELD] = at - base
+            break
+        out[rows] = value
         rows += 1
-        pos = here
-    if state[STATUS] != END:
-        state[POS] = pos
-    state[ROW] = rows
+        done = at
+    state[STATUS], state[POS], state[ROW] = status, done - base, rows
 
 
-@njit
-def _find_mark(buffer, pos, end):
-    """The place of the next quote or backslash, `end` where there is none."""
-    while pos + 8 <= end:
-        word = _word(buffer, pos)
+@njit(forceinline=True)
+def _find_mark(at, end):
+    """The address of the next quote or backslash, `end` where there is none."""
+    while at + 8 <= end:
+        word = _word(at)
         quote, slash = word ^ _QUOTES, word ^ _SLASHES
         hit = ((quote - _ONES) & ~quote | (slash - _ONES) & ~slash) & _TOPS
         if hit != _U0:
-            return pos + np.int64(_zeros_below(hit) >> _U3)
-        pos += 8
-    while pos < end and buffer[pos] != 34 and buffer[pos] != 92:
-        pos += 1
-    return pos
+            return at + (_zeros_below(hit) >> 3)
+        at += 8
+    while at < end and _byte(at) != 34 and _byte(at) != 92:
+        at += 1
+    return at
 
 
-@kernel(
-    "void(uint8[::1], int64, int64[::1], int64, {}[::1])".format("uint32"),
-    "void(uint8[::1], int64, int64[::1], int64, {}[::1])".format("uint64"),
-)
+_STRINGS = "void(uint8[::1], int64, int64[::1], int64, {}[::1])"
+
+
+@kernel(_STRINGS.format("uint32"), _STRINGS.format("uint64"))
 def scan_strings(buffer, end, state, offset, closing):
     """Places of the closing quotes of an array of strings, `offset` added.
 
@@ -310,10 +340,11 @@ def scan_strings(buffer, end, state, offset, closing):
     backslash, 3 behind a string, 4 behind a comma. state[ROW] counts the strings.
     """
     pos, row, inside = state[POS], state[ROW], state[EDGES]
+    base = np.int64(buffer.ctypes.data)
     state[STATUS] = MORE
     while pos < end:
         if inside == 1:
-            pos = _find_mark(buffer, pos, end)
+            pos = _find_mark(base + pos, base + end) - base
             if pos == end:
                 break
             if buffer[pos] == 92:
@@ -353,11 +384,12 @@ def skip_value(buffer, end, state):
     Modes: 0 between tokens, 1 inside a string, 2 behind a backslash, 3 inside a bare word.
     """
     pos, depth, mode = state[POS], state[EDGES], state[FIELD]
+    base = np.int64(buffer.ctypes.data)
     state[STATUS] = MORE
     while pos < end:
         byte = buffer[pos]
         if mode == 1:
-            pos = _find_mark(buffer, pos, end)
+            pos = _find_mark(base + pos, base + end) - base
             if pos == end:
                 break
             mode = 2 if buffer[pos] == 92 else 0

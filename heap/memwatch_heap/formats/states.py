@@ -1,8 +1,8 @@
 """What a tokenizer's kernel and its caller tell each other in an array of eight int64."""
 
 # Places: what happened; the next byte; rows done; edges up to here, or the depth and mode of a
-# scan; the field or byte that is wrong; the greatest name seen.
-STATUS, POS, ROW, EDGES, FIELD, MAX_NAME = 0, 1, 2, 3, 4, 5
+# scan; the field or byte that is wrong.
+STATUS, POS, ROW, EDGES, FIELD = 0, 1, 2, 3, 4
 
 # What happened. MORE: the block is used up. END: the array or value is complete.
 # FULL: a row more than the columns hold. SYNTAX: no number or comma at FIELD.

@@ -146,12 +146,11 @@ class _Reader:
             "name": np.empty(room, np.uint32),
             "to": np.empty(room, np.uint32),
         }
-        indexed = np.array([name in ("element", "hidden") for name in header.edge_types], np.uint8)
         state = np.zeros(LENGTH, np.int64)
 
         def parse() -> None:
             self.tokens.parse_edges(
-                self.cursor.buffer, self.cursor.end, state, layout, indexed, *columns.values()
+                self.cursor.buffer, self.cursor.end, state, layout, *columns.values()
             )
 
         self._run("edges", state, parse, columns, header.edge_count, header.edge_fields)

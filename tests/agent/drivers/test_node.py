@@ -261,7 +261,7 @@ async def test_a_debugger_that_is_attached_is_not_disturbed(tmp_path):
 
 async def test_a_target_that_dies_half_way_is_told(tmp_path):
     """The error says that the process has ended, and no marker is left."""
-    with node_app(tmp_path, count=200_000) as app:
+    with node_app(tmp_path, count=50_000) as app:
 
         async def killing(_data: bytes) -> None:
             app.popen.kill()
@@ -276,7 +276,7 @@ async def test_a_target_that_dies_half_way_is_told(tmp_path):
 
 async def test_a_failing_sink_is_told_as_it_is_and_the_port_is_shut(tmp_path):
     """A full disk is not the target's fault, and leaves no inspector open."""
-    with node_app(tmp_path, count=100_000) as app:
+    with node_app(tmp_path, count=30_000) as app:
 
         async def full(_data: bytes) -> None:
             raise OSError(28, "No space left on device")
@@ -292,7 +292,7 @@ async def test_a_failing_sink_is_told_as_it_is_and_the_port_is_shut(tmp_path):
 
 async def test_a_cancelled_capture_shuts_the_port(tmp_path):
     """Whoever gives a capture up half-way leaves the target as it was."""
-    with node_app(tmp_path, count=100_000) as app:
+    with node_app(tmp_path, count=30_000) as app:
         driver = NodeAttachDriver(tmp_path)
         begun = asyncio.Event()
 
