@@ -12,6 +12,7 @@ from memwatch_heap.dominators import dominators, essential_edges
 from memwatch_heap.errors import SnapshotError
 from memwatch_heap.formats import read
 from memwatch_heap.measures import measure
+from memwatch_heap.retainers import first_edges, incoming
 from memwatch_heap.statistics import statistics
 from memwatch_heap.weakmaps import weak_map_names
 from tests.heap.support import heaps, plain_twins
@@ -25,6 +26,11 @@ def everything(graph):
         [found.classes.names[c] for c in found.classes.of],
         found.classes.definitions,
         class_rows(graph, found),
+        [
+            column.tolist()
+            for into in [incoming(graph, found.distance)]
+            for column in (into.start, into.edges, first_edges(graph, found.distance))
+        ],
         statistics(graph, found),
     )
 
