@@ -1,5 +1,6 @@
 """A real controller and agent for the tests of this folder."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -24,15 +25,29 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+@contextlib.contextmanager
+def started(folder: Path) -> Iterator[Stack]:
+    """A controller and an agent that run for the length of the block."""
+    stack = Stack(folder)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
 @pytest.fixture
 def stack(folder: Path) -> Iterator[Stack]:
-    """A controller and an agent, started."""
-    started = Stack(folder)
-    try:
-        started.start()
-        yield started
-    finally:
-        started.stop()
+    """A controller and an agent of this test's own, to be killed at will."""
+    with started(folder) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def shared_stack() -> Iterator[Stack]:
+    """A controller and an agent for all tests of a file that leave them as they were."""
+    with tempfile.TemporaryDirectory(prefix="mw-") as name, started(Path(name)) as stack:
+        yield stack
 
 
 def get(port: int, path: str) -> dict[str, int]:

@@ -44,8 +44,9 @@ def node(service: str) -> Iterator[tuple[int, int]]:
         yield process.pid, port
 
 
-def test_unknown_target(stack: Stack) -> None:
+def test_unknown_target(shared_stack: Stack) -> None:
     """A target nobody knows is named, with the command that lists them."""
+    stack = shared_stack
     done = stack.ctl("capture", "nosuch", "--timeframe", "1s", check=False)
 
     assert done.returncode == NOT_FOUND
@@ -53,19 +54,21 @@ def test_unknown_target(stack: Stack) -> None:
     assert "memwatchctl targets list" in done.stderr
 
 
-def test_two_matches(stack: Stack) -> None:
+def test_two_matches(shared_stack: Stack) -> None:
     """A word that fits two targets is refused, with both of them named."""
+    stack = shared_stack
     with node("twin"), node("twin"):
-        wait_until(lambda: len(stack.json("targets", "list").get("targets", [])) >= 2)
-        ids = [t["id"] for t in stack.json("targets", "list")["targets"] if t["service"] == "twin"]
+        wait_until(lambda: len([t for t in stack.targets() if t.service == "twin"]) == 2)
+        ids = [t.id for t in stack.targets() if t.service == "twin"]
         done = stack.ctl("capture", "twin", "--timeframe", "1s", check=False)
 
         assert done.returncode == NOT_FOUND
         assert all(target_id in one_line(done) for target_id in ids)
 
 
-def test_dead_target(stack: Stack) -> None:
+def test_dead_target(shared_stack: Stack) -> None:
     """A target whose process has ended is refused, by name."""
+    stack = shared_stack
     with node("mortal"):
         target_id = stack.wait_for_target("mortal")
     wait_until(
@@ -77,8 +80,9 @@ def test_dead_target(stack: Stack) -> None:
     assert target_id in one_line(done)
 
 
-def test_wrong_token(stack: Stack, folder: Path) -> None:
+def test_wrong_token(shared_stack: Stack, folder: Path) -> None:
     """A wrong token is told from a missing controller."""
+    stack = shared_stack
     wrong = folder / "wrong"
     wrong.write_text("wrong\n")
     done = stack.ctl("--token-file", str(wrong), "targets", "list", check=False)
@@ -89,8 +93,9 @@ def test_wrong_token(stack: Stack, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a\nb", "a/b", "..", "x" * 300])
 @pytest.mark.parametrize("noun", ["sessions", "snapshots", "reports"])
-def test_hostile_ids(stack: Stack, noun: str, name: str) -> None:
+def test_hostile_ids(shared_stack: Stack, noun: str, name: str) -> None:
     """An id that is a path, holds a newline or is endless is refused before it meets a file."""
+    stack = shared_stack
     done = stack.ctl(noun, "get", name, check=False)
 
     assert done.returncode in (2, NOT_FOUND)
@@ -126,8 +131,9 @@ HEAP = b'{"snapshot":{},"nodes":[],"edges":[],"strings":[]}'
 @pytest.mark.parametrize(
     "lie", [{"size": 10_000}, {"size": 3}, {"sha256": "0" * 64}, {"size": 10**15}]
 )
-def test_lying_upload(stack: Stack, lie: dict[str, object]) -> None:
+def test_lying_upload(shared_stack: Stack, lie: dict[str, object]) -> None:
     """An upload that lies about its length or digest is refused, and nothing of it is kept."""
+    stack = shared_stack
     with pytest.raises(grpc.RpcError) as caught:
         upload(stack, HEAP, **lie)  # type: ignore[arg-type]
 
@@ -141,8 +147,9 @@ def test_lying_upload(stack: Stack, lie: dict[str, object]) -> None:
     assert not [p for p in stack.leftovers() if p.is_file()]
 
 
-def test_hostile_file_name(stack: Stack) -> None:
+def test_hostile_file_name(shared_stack: Stack) -> None:
     """A file name with a path in it is stored as data, and a download stays in its folder."""
+    stack = shared_stack
     snapshot = upload(stack, HEAP, name="../../../tmp/evil\x1b[31m.heapsnapshot")
     inside = stack.folder / "downloads"
     inside.mkdir()

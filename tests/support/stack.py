@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.json_format import MessageToDict
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from memwatch_proto.auth import bearer
+from memwatch_proto.v1 import sessions_pb2, sessions_pb2_grpc, targets_pb2, targets_pb2_grpc
 from tests.support.processes import running, stop, wait_until
 from tests.support.runtimes import ROOT
 
@@ -174,22 +176,33 @@ class Stack:
         return json.loads(self.ctl(*arguments, "-o", "json").stdout)
 
     def session(self, session_id: str) -> Any:
-        """A session as JSON."""
-        return self.json("sessions", "get", session_id)
+        """A session as JSON; asked for directly, since a memwatchctl a poll is dear."""
+        with self.channel() as (channel, metadata):
+            session = sessions_pb2_grpc.SessionServiceStub(channel).GetSession(
+                sessions_pb2.GetSessionRequest(id=session_id), metadata=metadata, timeout=10
+            )
+        return MessageToDict(session, preserving_proto_field_name=True)
+
+    def targets(self) -> list[targets_pb2.Target]:
+        """The targets that the controller can reach now."""
+        with self.channel() as (channel, metadata):
+            answer = targets_pb2_grpc.TargetServiceStub(channel).ListTargets(
+                targets_pb2.ListTargetsRequest(), metadata=metadata, timeout=10
+            )
+        return list(answer.targets)
 
     def wait_for_target(self, service: str) -> str:
         """The id of a service's reachable target, once the controller knows it."""
         found: list[str] = []
 
         def known() -> bool:
-            targets = self.json("targets", "list").get("targets", [])
-            found[:] = [t["id"] for t in targets if t.get("service") == service and t.get("ways")]
+            found[:] = [t.id for t in self.targets() if t.service == service and t.ways]
             return bool(found)
 
-        wait_until(known, 30, f"target of service {service}")
+        wait_until(known, 60, f"target of service {service}")
         return found[0]
 
-    def wait_for_state(self, session_id: str, *states: str, seconds: float = 90) -> Any:
+    def wait_for_state(self, session_id: str, *states: str, seconds: float = 120) -> Any:
         """The session, once it is in one of the states (without their prefix)."""
         wanted = {f"SESSION_STATE_{state}" for state in states}
         last: dict[str, Any] = {}
