@@ -95,6 +95,7 @@ class MemoryCaptures:
         taken: how often each request id was really captured.
         failures: what the next captures answer instead, in order.
         delay: turns of the loop that a capture takes.
+        meeting: where captures wait for one another, so that they run at once.
     """
 
     save: Metadata
@@ -105,6 +106,7 @@ class MemoryCaptures:
     discarded: list[tuple[str, str]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     delay: int = 0
+    meeting: asyncio.Barrier | None = None
     running: int = 0
     most_running: int = 0
 
@@ -118,6 +120,8 @@ class MemoryCaptures:
             on_progress(model.CaptureProgress(model.CaptureStage.CAPTURING, 1, 2))
             for _ in range(self.delay):
                 await asyncio.sleep(0)
+            if self.meeting is not None:
+                await self.meeting.wait()
             if self.failures:
                 raise self.failures.pop(0)
             return await self._store(order)

@@ -197,7 +197,7 @@ async def test_a_fault_fails_one_session_only(bench):
 
 async def test_a_fleet_is_captured_with_bounded_parallelism(bench):
     """All six targets are captured, never more than two at once, in one session."""
-    bench.captures.delay = 3
+    bench.captures.meeting = asyncio.Barrier(2)
     selector = model.Selector()
     session = await bench.service.create(
         "r", plan(selector=selector, fleet=True, max_parallel=2, timeframe_millis=0)
