@@ -1,4 +1,4 @@
-"""Finds the Node and CPython runtimes that tests run against, and installs Node's from npm.
+"""Finds the Node and CPython runtimes that tests run against, and installs what they need.
 
 `python -m tests.support.runtimes` installs; the functions only look. What is not to be had is
 skipped by the tests with its reason.
@@ -13,9 +13,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(os.environ.get("MEMWATCH_RUNTIMES", ROOT / ".runtimes"))
 NODE_MAJORS = (18, 20, 22, 24)
-# DevTools' own heap snapshot model, the judge of ours, and what bundles it; never shipped.
-NPM_PACKAGES = {"chrome-devtools-frontend": "1.0.1705227", "esbuild": "0.25.12"}
+# DevTools' own heap snapshot model, the judge of ours, and what bundles it; other readers of
+# snapshots, which ours must open in. Never shipped.
+NPM_PACKAGES = {
+    "chrome-devtools-frontend": "1.0.1705227",
+    "esbuild": "0.25.12",
+    "@memlab/heap-analysis": "2.0.5",
+    "heap-snapshot-toolkit": "1.1.3",
+}
 PYTHON_MINORS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+# Servers that the Python hook is tested in, under each interpreter.
+PYTHON_PACKAGES = ("gunicorn==23.0.0", "gevent==24.11.1")
 
 
 def node(major: int) -> Path | None:
@@ -47,6 +55,12 @@ def python(minor: str) -> Path | None:
     return Path(on_path) if on_path and "shims" not in on_path else None
 
 
+def python_with_servers(minor: str) -> Path | None:
+    """A CPython of a minor version that has PYTHON_PACKAGES; None where it is not installed."""
+    binary = HOME / f"py-{minor}" / "bin" / "python"
+    return binary if (binary.parent / "gunicorn").exists() else None
+
+
 def _major(binary: str) -> int:
     out = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
     return int(out.lstrip("v").split(".")[0]) if out.startswith("v") else 0
@@ -69,6 +83,22 @@ def install() -> None:
     ]
     if missing:
         _npm_install("npm packages", HOME / "npm", *missing, "--ignore-scripts", "--save-exact")
+    for minor in PYTHON_MINORS:
+        binary = python(minor)
+        if binary is not None and python_with_servers(minor) is None:
+            _pip_install(f"servers for Python {minor}", binary, HOME / f"py-{minor}")
+
+
+def _pip_install(what: str, binary: Path, prefix: Path) -> None:
+    print(f"→ installing {what} into {HOME.name}")
+    for command in (
+        [binary, "-m", "venv", "--clear", prefix],
+        [prefix / "bin" / "python", "-m", "pip", "install", "--quiet", *PYTHON_PACKAGES],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"→ {what}: not installed: {done.stderr.strip()[-200:]}")
+            return
 
 
 def _npm_install(what: str, prefix: Path, *arguments: str) -> None:
