@@ -8,10 +8,10 @@ descriptors only.
 from __future__ import annotations
 
 import gc
+import sys
 import types
 from _collections import deque  # type: ignore[import-not-found]
 from itertools import repeat
-from sys import getrefcount
 
 from . import v8format
 from ._labels import Labels
@@ -29,12 +29,12 @@ _get_referents = gc.get_referents
 _GETSET = types.GetSetDescriptorType
 _MEMBER = types.MemberDescriptorType
 _NAMESPACE = (_GETSET, _MEMBER)
-_FRAME_OF = {  # what has a frame of its own, by class: its locals have names
-    id(types.GeneratorType): types.GeneratorType.__dict__["gi_frame"].__get__,
-    id(types.CoroutineType): types.CoroutineType.__dict__["cr_frame"].__get__,
-    id(types.AsyncGeneratorType): types.AsyncGeneratorType.__dict__["ag_frame"].__get__,
-    id(types.FrameType): lambda frame: frame,
-}
+# What shows a frame whose locals have names, by class.
+_FRAME_OF: dict[int, Getter] = {id(types.FrameType): lambda frame: frame}
+if sys.version_info >= (3, 11):  # before, the frame is an object of its own
+    _FRAME_OF[id(types.GeneratorType)] = types.GeneratorType.__dict__["gi_frame"].__get__
+    _FRAME_OF[id(types.CoroutineType)] = types.CoroutineType.__dict__["cr_frame"].__get__
+    _FRAME_OF[id(types.AsyncGeneratorType)] = types.AsyncGeneratorType.__dict__["ag_frame"].__get__
 _NODE_TYPES = {
     id(str): v8format.STRING,
     id(int): v8format.NUMBER,
@@ -230,7 +230,9 @@ class Shapes:
                 return general(thing)
             named = labels.of_keys(namespace)
             values = list(namespace.values())
-            if getrefcount(namespace) > _FRESH_REFERENCES:  # 3.13: there was one beside the values
+            if (
+                sys.getrefcount(namespace) > _FRESH_REFERENCES
+            ):  # 3.13: there was one beside the values
                 self.namespaces.add(id(namespace))
                 named.append(labels.namespace)
                 values.append(namespace)

@@ -29,6 +29,15 @@ def python(request: pytest.FixtureRequest) -> Path:
     return found
 
 
+@pytest.fixture(params=(runtimes.PYTHON_MINORS[0], runtimes.PYTHON_MINORS[-1]))
+def some_python(request: pytest.FixtureRequest) -> Path:
+    """The oldest and the newest CPython, for what does not depend on what lies between."""
+    found = runtimes.python(request.param)
+    if found is None:
+        pytest.skip(f"no CPython {request.param} on this machine")
+    return found
+
+
 @pytest.fixture
 def hooked(
     hook_dir: Path,

@@ -1,0 +1,158 @@
+"""Snapshots that go wrong: cancelled, abandoned, killed; the app goes on, and no child stays."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.hook.client import CANCEL, DATA, ERROR, RESULT, Client, connected, wait_for_sockets
+from tests.support.processes import wait_until
+
+# Big enough that its walk is still under way when the test acts.
+BIG = "import time; x = [[number] for number in range(120000)]; print('ready', flush=True); {}"
+WAIT = BIG.format("time.sleep(60)")
+
+
+@pytest.fixture
+def big(hooked, hook_dir, some_python):
+    """A process with a large heap, its hook's socket, and a connection to it."""
+    with hooked(some_python, "-c", WAIT) as target:
+        [path] = wait_for_sockets(hook_dir, pid=target.pid)
+        wait_until(lambda: "ready" in (hook_dir / "log").read_text())
+        with connected(path) as client:
+            yield target, path, client
+        assert target.poll() is None, "the app must live on"
+        wait_until(lambda: child_of(target.pid) is None, what="the child to be gone and waited for")
+
+
+def child_of(pid: int) -> int | None:
+    """The pid of a process's child, zombie or not."""
+    words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    if not words:  # children of the hook's thread are listed under that thread
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            words += (task / "children").read_text().split()
+    return int(words[0]) if words else None
+
+
+def begin(client: Client, target) -> int:
+    """Starts a snapshot; the pid of its child once it walks."""
+    client.request("heap", gc=False)
+    wait_until(lambda: child_of(target.pid))
+    found = child_of(target.pid)
+    assert found
+    return found
+
+
+def test_cancel_ends_the_child(big):
+    """CANCEL is answered by CANCELLED, and the connection is good for the next request."""
+    target, _, client = big
+    begin(client, target)
+    client.send(CANCEL, b"")
+    answer = client.answer()
+    assert (answer.kind, answer.body["reason"]) == (ERROR, "CANCELLED")
+    assert client.ask("info").kind == RESULT
+
+
+def test_a_client_that_is_gone_ends_the_child(big):
+    """A connection that ends, as when its agent is killed, cancels what runs on it."""
+    target, path, client = big
+    begin(client, target)
+    client.close()
+    wait_until(lambda: child_of(target.pid) is None)
+    with connected(path) as other:
+        assert other.ask("gc").kind == RESULT
+
+
+def test_a_client_that_stops_reading_can_still_go(big):
+    """A child that waits for a reader ends with it."""
+    target, _, client = big
+    begin(client, target)
+    while client.frame()[0] != DATA:
+        pass
+    client.close()
+    wait_until(lambda: child_of(target.pid) is None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_child_that_dies_is_reported(big, number):
+    """A child killed from outside (as when memory runs out) gives CHILD_FAILED with its signal."""
+    target, _, client = big
+    os.kill(begin(client, target), number)
+    answer = client.answer()
+    assert (answer.kind, answer.body["reason"]) == (ERROR, "CHILD_FAILED")
+    assert f"killed by signal {int(number)}" in answer.body["message"]
+    assert client.ask("heap", gc=False).kind == RESULT
+
+
+def test_one_artifact_at_a_time(big):
+    """A second snapshot is refused with BUSY; other commands are answered meanwhile."""
+    target, path, client = big
+    begin(client, target)
+    with connected(path) as other:
+        assert other.ask("heap").body["reason"] == "BUSY"
+        assert other.ask("stats").kind == RESULT
+    assert client.answer().kind == RESULT
+
+
+def test_the_child_has_let_go_of_everything(big):
+    """The child has no descriptor but its own two, is first to be killed, and polite."""
+    target, _, client = big
+    child = begin(client, target)
+    folder = Path(f"/proc/{child}")
+    wait_until(lambda: (folder / "oom_score_adj").read_text() == "1000\n")
+    open_files = {os.readlink(entry) for entry in (folder / "fd").iterdir()}
+    assert {name.split(":")[0] for name in open_files} == {"/dev/null", "socket", "pipe"}
+    assert len(list((folder / "fd").iterdir())) == 5  # 0, 1, 2, the connection, the status
+    wait_until(lambda: os.getpriority(os.PRIO_PROCESS, child) == 10)
+    client.send(CANCEL, b"")
+
+
+def test_a_wrong_option_is_refused(big):
+    """`gc` is a boolean; the request is answered, nothing is forked."""
+    _, _, client = big
+    assert client.ask("heap", gc="yes").body["reason"] == "BAD_REQUEST"
+
+
+def test_costs_are_measured(big):
+    """Pause, CPU and extra memory are of the size of things; a collection is told apart."""
+    _, _, client = big
+    result = client.ask("heap").body["result"]
+    assert result["objects"] > 240_000
+    assert result["extra_memory_bytes"] > 5e6
+    assert result["cpu_millis"] > result["pause_millis"] / 10 > 0
+    assert "collected first" in result["notes"][0]
+    assert client.ask("heap", gc=False).body["result"]["notes"] == []
+
+
+def test_garbage_on_the_socket_is_dropped(big):
+    """A peer that does not speak the wire loses its connection; others do not notice."""
+    _, path, client = big
+    with connected(path) as other:
+        other.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        with pytest.raises((EOFError, ConnectionError)):
+            other.frame()
+    with connected(path) as other:
+        other.send(2, b"not json")
+        with pytest.raises((EOFError, ConnectionError)):
+            other.frame()
+    assert client.ask("info").kind == RESULT
+
+
+def test_connections_are_limited(big):
+    """Beyond the limit a peer is hung up on, at once."""
+    _, path, client = big
+    kept = [Client(path) for _ in range(7)]
+    with pytest.raises((EOFError, ConnectionError)):
+        Client(path)
+    for other in kept:
+        other.close()
+    assert client.ask("info").kind == RESULT
+
+
+def test_requests_sent_ahead_are_answered_in_order(big):
+    """Frames in one burst are all answered."""
+    _, _, client = big
+    for _ in range(5):
+        client.request("gc")
+    assert [client.answer().kind for _ in range(5)] == [RESULT] * 5
