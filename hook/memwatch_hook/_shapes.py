@@ -15,6 +15,7 @@ from itertools import repeat
 
 from . import v8format
 from ._labels import Labels
+from ._marks import MARKS
 from .classes import HAVE_GC, HEAP_TYPE, class_name, sizer, type_dict, type_flags, type_mro
 
 TYPE_CHECKING = False
@@ -84,10 +85,10 @@ class Shape:
     """What the walk knows of a class.
 
     `name` is a string's number, `name_of` gives it where each object has its own; `edges` is None
-    where the objects hold nothing.
+    where the objects hold nothing, `mark` where they are no plain values.
     """
 
-    __slots__ = ("edges", "name", "name_of", "node_type", "size")
+    __slots__ = ("edges", "mark", "name", "name_of", "node_type", "size")
 
     def __init__(
         self,
@@ -96,12 +97,14 @@ class Shape:
         name_of: Callable[[Any], int] | None,
         size: Getter,
         edges: Callable[[Any], Edges] | None,
+        mark: Callable[[Any], int] | None,
     ) -> None:
         self.node_type = node_type
         self.name = name
         self.name_of = name_of
         self.size = size
         self.edges = edges
+        self.mark = mark
 
 
 class Shapes:
@@ -124,6 +127,7 @@ class Shapes:
             self._name_of(cls),
             sizer(cls),
             self._edges_of(cls),
+            MARKS.get(id(cls)),
         )
 
     def _name_of(self, cls: type) -> Callable[[Any], int] | None:
@@ -136,7 +140,8 @@ class Shapes:
         return self._strings.index(f"{module}.{name}" if type(module) is str else name)
 
     def _code_name(self, code: types.CodeType) -> int:
-        return self._strings.index(getattr(code, "co_qualname", code.co_name))
+        name = getattr(code, "co_qualname", code.co_name)
+        return self._strings.index(f"{name} ({code.co_filename}:{code.co_firstlineno})")
 
     def _edges_of(self, cls: type) -> Callable[[Any], Edges] | None:
         if id(cls) in _ATOMS:

@@ -209,6 +209,7 @@ class Walk:
         nodes, objects, seen, made = self.nodes, self._objects, self._seen, self._made
         add_type, add_name = nodes.types.append, nodes.names.append
         add_size, add_count = nodes.sizes.append, nodes.edge_counts.append
+        add_mark = nodes.marks.append
         add_labels, add_targets = nodes.labels.extend, nodes.targets.extend
         index_of, width, first = seen.__getitem__, v8format.NODE_WIDTH, self._first
         nothing: Edges = ((), ())
@@ -227,6 +228,7 @@ class Walk:
             add_name(name)
             add_size(size)
             add_count(len(referents))
+            add_mark(shape.mark(thing) if shape.mark is not None else 0)
             if referents:
                 for referent in referents:
                     if id(referent) not in seen:

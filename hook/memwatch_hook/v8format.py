@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-NODE_FIELDS = ("type", "name", "id", "self_size", "edge_count", "detachedness")
+NODE_FIELDS = ("type", "name", "id", "self_size", "edge_count", "trace_node_id", "detachedness")
 NODE_TYPES = (
     "hidden",
     "array",
@@ -98,7 +98,9 @@ class Nodes:
     """Columns of nodes, and of their edges in node order.
 
     `labels` holds for each edge `name_or_index << LABEL_SHIFT | type`, `targets` the flat index of
-    the node it leads to: ordinal × NODE_WIDTH.
+    the node it leads to: ordinal × NODE_WIDTH. `marks` (see `_marks.py`) stand in the field
+    `trace_node_id`, which a snapshot without allocation traces has no other use for; a part without
+    marks has none at all.
     """
 
     def __init__(self) -> None:
@@ -107,6 +109,7 @@ class Nodes:
         self.ids = array("Q")
         self.sizes = array("Q")
         self.edge_counts = array("I")
+        self.marks = array("I")
         self.labels = array("I")
         self.targets = array("I")
 
@@ -129,7 +132,7 @@ def write(parts: list[Nodes], strings: list[str], sink: Callable[[bytes], None])
 def _header(parts: list[Nodes]) -> str:
     meta = {
         "node_fields": NODE_FIELDS,
-        "node_types": [NODE_TYPES, "string", "number", "number", "number", "number"],
+        "node_types": [NODE_TYPES, "string", *["number"] * (NODE_WIDTH - 2)],
         "edge_fields": EDGE_FIELDS,
         "edge_types": [EDGE_TYPES, "string_or_number", "node"],
         "trace_function_info_fields": [
@@ -164,6 +167,8 @@ def _node_rows(parts: list[Nodes]) -> Iterator[str]:
             rows[2::NODE_WIDTH] = part.ids[start:end]
             rows[3::NODE_WIDTH] = part.sizes[start:end]
             rows[4::NODE_WIDTH] = part.edge_counts[start:end]
+            if part.marks:
+                rows[5::NODE_WIDTH] = part.marks[start:end]
             yield _numbers(rows)
 
 

@@ -29,8 +29,8 @@ def test_a_small_graph_is_written_exactly():
     node(first, v8format.SYNTHETIC, 0, 1, 0, [(v8format.ELEMENT, 0, 1)])
     node(second, v8format.OBJECT, 1, 65537, 64, [(v8format.PROPERTY, 2, 0)])
     file = json.loads(written([first, second], ["", "dict", 'quo"te\n']))
-    assert file["nodes"] == [9, 0, 1, 0, 1, 0, 3, 1, 65537, 64, 1, 0]
-    assert file["edges"] == [1, 0, 6, 2, 2, 0]
+    assert file["nodes"] == [9, 0, 1, 0, 1, 0, 0, 3, 1, 65537, 64, 1, 0, 0]
+    assert file["edges"] == [1, 0, 7, 2, 2, 0]
     assert file["strings"] == ["", "dict", 'quo"te\n']
     assert file["snapshot"]["node_count"] == 2
     assert file["snapshot"]["meta"]["node_fields"] == list(v8format.NODE_FIELDS)
@@ -40,7 +40,15 @@ def test_there_is_no_space_in_the_rows():
     """Readers of V8's files look for commas only."""
     part = v8format.Nodes()
     node(part, v8format.SYNTHETIC, 0, 1, 0, [(v8format.ELEMENT, 0, 0)])
-    assert b'"nodes":[9,0,1,0,1,0],"edges":[1,0,0],' in written([part], [""])
+    assert b'"nodes":[9,0,1,0,1,0,0],"edges":[1,0,0],' in written([part], [""])
+
+
+def test_marks_of_values_are_written():
+    """A part's marks stand beside its nodes, where V8 has the id of an allocation."""
+    part = v8format.Nodes()
+    node(part, v8format.STRING, 0, 1, 50, [])
+    part.marks.append(4711)
+    assert b'"nodes":[2,0,1,50,0,4711,0]' in written([part], [""])
 
 
 def test_more_rows_than_a_batch_are_joined():
