@@ -98,20 +98,22 @@ def millis(bare_unit: str) -> Callable[[click.Context, click.Parameter, str | No
 
 
 class _Sectioned(click.Command):
-    """A command that lists the global flags after its own."""
+    """A command that lists its own options, its commands, and then the global flags."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the command's own options, then the global ones."""
-        sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Global options": []}
+        """Writes the sections."""
+        own: list[tuple[str, str]] = []
+        shared: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None and isinstance(parameter, click.Option):
-                shared = isinstance(parameter, GlobalOption)
-                sections["Global options" if shared else "Options"].append(record)
-        for title, records in sections.items():
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
+                (shared if isinstance(parameter, GlobalOption) else own).append(record)
+        with formatter.section("Options"):
+            formatter.write_dl(own)
+        if isinstance(self, click.Group):
+            self.format_commands(ctx, formatter)
+        with formatter.section("Global options"):
+            formatter.write_dl(shared)
 
 
 class Command(_Sectioned):
@@ -130,11 +132,6 @@ class Group(_Sectioned, click.Group):
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self.params.extend(_global_options())
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the options, then the commands."""
-        super().format_options(ctx, formatter)
-        self.format_commands(ctx, formatter)
 
 
 def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:

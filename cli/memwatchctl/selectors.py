@@ -79,6 +79,23 @@ def labels(pairs: Iterable[str]) -> dict[str, str]:
     return made
 
 
+def matches(target: targets_pb2.Target, selector: targets_pb2.TargetSelector) -> bool:
+    """Whether a selector means a target, as a controller would see it. Pure."""
+    word = selector.name
+    by_word = word in (target.id, target.service, target.pod, str(target.pid)) or (
+        len(word) >= 4 and target.container_id.startswith(word)
+    )
+    return (
+        (not word or by_word)
+        and (not selector.ids or target.id in selector.ids)
+        and (not selector.service or target.service == selector.service)
+        and target.container_id.startswith(selector.container_id)
+        and (not selector.namespace or target.namespace == selector.namespace)
+        and (not selector.pid or target.pid == selector.pid)
+        and all(target.labels.get(key) == value for key, value in selector.labels.items())
+    )
+
+
 def is_empty(made: targets_pb2.TargetSelector) -> bool:
     """Whether it names no target: a namespace or a runtime alone does not."""
     return not (
@@ -119,7 +136,8 @@ def only(targets: Iterable[targets_pb2.Target], named: str, doing: str) -> targe
         return candidates[0]
     if not candidates:
         raise TargetError(
-            f"cannot {doing} {named}: no target matches; 'memwatchctl targets list' shows all"
+            f"cannot {doing} {named}: no target matches; "
+            "'memwatchctl targets list' shows what a controller knows"
         )
     raise TargetError(
         f"cannot {doing} {named}: {len(candidates)} targets match: {listed(candidates)}; "

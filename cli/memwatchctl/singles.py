@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memwatch_proto.v1 import agents_pb2, common_pb2, snapshots_pb2, targets_pb2
-from memwatchctl import downloads
+from memwatchctl import downloads, selectors
 from memwatchctl.agent import Agent
 from memwatchctl.errors import CallError, TargetError
 from memwatchctl.output import Output, plain, word
 from memwatchctl.private import not_a_target
 from memwatchctl.progress import capture_step, display, transfer_step
-from memwatchctl.selectors import MAX_LISTED
 from memwatchctl.text import printable, size
 
 #: What is quoted of a command line.
@@ -42,6 +41,23 @@ def with_pid(agent: Agent, pid: int) -> targets_pb2.Target:
                 raise CallError("NO_WAY_IN", _no_way_in(target))
             return target
     raise TargetError(not_a_target(pid, "take snapshot of"))
+
+
+def meant(agent: Agent, selector: targets_pb2.TargetSelector) -> targets_pb2.Target:
+    """The one process that a selector means.
+
+    Raises:
+        TargetError: there is none, or more than one.
+        CallError: it cannot be captured.
+    """
+    seen = [target for target in agent.targets() if not _is_ours(target.pid)]
+    named = f"of {selectors.describe(selector)}"
+    found = selectors.only(
+        [target for target in seen if selectors.matches(target, selector)], named, "take snapshot"
+    )
+    if found.unavailable_reason:
+        raise CallError("NO_WAY_IN", _no_way_in(found))
+    return found
 
 
 def the_only(agent: Agent) -> targets_pb2.Target:
@@ -141,7 +157,8 @@ def _tail(command: str) -> str:
 
 def _listed(targets: list[targets_pb2.Target]) -> str:
     shown = [
-        f"{t.pid} ({described(t)}: {_tail(printable(t.command))})" for t in targets[:MAX_LISTED]
+        f"{t.pid} ({described(t)}: {_tail(printable(t.command))})"
+        for t in targets[: selectors.MAX_LISTED]
     ]
     more = len(targets) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

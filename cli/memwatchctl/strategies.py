@@ -82,26 +82,9 @@ def local_pid(selector: targets_pb2.TargetSelector) -> int:
     from memwatchctl import private
 
     with private.agent([]) as agent:
-        found = [target for target in agent.targets() if _matches(target, selector)]
+        found = [target for target in agent.targets() if selectors.matches(target, selector)]
     named = selectors.describe(selector)
     return selectors.only(found, named, "capture").pid
-
-
-def _matches(target: targets_pb2.Target, selector: targets_pb2.TargetSelector) -> bool:
-    """Whether a selector means a target, as a controller would see it."""
-    word = selector.name
-    by_word = word in (target.id, target.service, target.pod, str(target.pid)) or (
-        len(word) >= 4 and target.container_id.startswith(word)
-    )
-    return (
-        (not word or by_word)
-        and (not selector.ids or target.id in selector.ids)
-        and (not selector.service or target.service == selector.service)
-        and target.container_id.startswith(selector.container_id)
-        and (not selector.namespace or target.namespace == selector.namespace)
-        and (not selector.pid or target.pid == selector.pid)
-        and all(target.labels.get(key) == value for key, value in selector.labels.items())
-    )
 
 
 def _missed(selector: targets_pb2.TargetSelector, strategy: str) -> TargetError:

@@ -60,7 +60,7 @@ def test_table(cli, full, noun, expected):
     head, row = cli(noun, "list").stdout.splitlines()
 
     assert head.isupper()
-    assert row.split() == expected
+    assert re.sub(r"\b\d+s\b", "now", row).split() == expected
 
 
 @pytest.mark.parametrize("noun", ["targets", "sessions", "snapshots", "reports"])

@@ -12,7 +12,9 @@ WAYS = ("hook", "attach")
 
 
 @declare("snapshot", short_help="One snapshot of a local process into a file.")
-@click.option("--pid", type=click.IntRange(min=1), required=True, help="The process.")
+@click.argument("target", required=False, default="")
+@click.option("--pid", type=click.IntRange(min=1), help="The process.")
+@click.option("--container-id", default="", help="The process of this container, seen from here.")
 @click.option(
     "--output",
     "file",
@@ -34,7 +36,9 @@ WAYS = ("hook", "attach")
 @click.pass_context
 def command(
     context: click.Context,
-    pid: int,
+    target: str,
+    pid: int | None,
+    container_id: str,
     file: Path,
     way: str | None,
     force: bool,
@@ -43,16 +47,25 @@ def command(
 ) -> None:
     """Take one heap snapshot of a process of this machine; no server is needed.
 
+    The process is named by --pid, or by TARGET: its service, container id prefix or pid.
+
     \b
     Examples:
       memwatchctl snapshot --pid 4711 --output now.heapsnapshot
       memwatchctl snapshot --pid 4711 --output now.heapsnapshot.gz --overwrite
     """
-    from memwatchctl import downloads, private, singles
+    from memwatchctl import downloads, private, selectors, singles
 
+    selector = selectors.selector(target, container_id=container_id, pid=pid or 0)
+    if selectors.is_empty(selector):
+        raise click.UsageError(
+            "cannot take snapshot: nothing says of which process; "
+            "give --pid, --container-id or TARGET"
+        )
     downloads.check_free(file, overwrite)
-    private.check_pid(pid, "take snapshot of")
-    with private.agent([pid]) as agent:
-        target = singles.with_pid(agent, pid)
+    if pid:
+        private.check_pid(pid, "take snapshot of")
+    with private.agent([pid] if pid else []) as agent:
+        found = singles.with_pid(agent, pid) if pid else singles.meant(agent, selector)
         wish = singles.Wish(file, way, force, max_pause, overwrite)
-        singles.take(agent, target, wish, app.output(context), app.no_color(context))
+        singles.take(agent, found, wish, app.output(context), app.no_color(context))
