@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.hook.client import Heap, connected, sockets, wait_for_sockets
+from tests.hook.conftest import HOOK
 from tests.support import processes, runtimes
 
 APPS = Path(__file__).parents[1] / "apps" / "hook"
@@ -226,3 +227,34 @@ while True:
                 assert "result" in client.ask("heap").body
         assert target.poll() is None
         assert children_of(target.pid) == b""
+
+
+START = "import memwatch_hook; memwatch_hook.start();"
+PATCH = "from gevent import monkey; monkey.patch_all();"
+TICKING = """
+import time, gevent
+def tick():
+    while True:
+        time.sleep(0.05)
+        print("tick", flush=True)
+gevent.spawn(tick)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("start", [START + PATCH, PATCH + START], ids=["before", "after"])
+def test_gevent_patched_around_the_hook(hooked, hook_dir, start):
+    """Started before or after gevent has patched, the hook answers and greenlets go on."""
+
+    def ticks():
+        return (hook_dir / "log").read_text().count("tick")
+
+    with hooked(served("3.12"), "-c", start + TICKING, PYTHONPATH=str(HOOK)) as target:
+        [socket] = wait_for_sockets(hook_dir, pid=target.pid)
+        processes.wait_until(ticks)
+        with connected(socket) as client:
+            heap = Heap.parse(client.ask("heap").data)
+            assert [name for name in heap.names if name.endswith(".Greenlet")]
+            before = ticks()
+            processes.wait_until(lambda: ticks() > before + 2)
+        assert "Traceback" not in (hook_dir / "log").read_text()
