@@ -1,0 +1,304 @@
+"""Answers about a measured heap from a file beside its snapshot, in milliseconds.
+
+The file holds the graph, its measures, and every list that a view pages through, already in its
+order: a class's objects, a node's retainers, what it dominates. Opening it maps it into memory;
+a query touches a few pages of it. It takes some 60 bytes per node and 13 per edge.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memwatch_heap._backend import kernels
+from memwatch_heap.classes import ClassRow, class_rows
+from memwatch_heap.errors import IndexFileError, UnknownNodeError
+from memwatch_heap.graph import HeapGraph, Locations
+from memwatch_heap.index_file import open_arrays, write_arrays
+from memwatch_heap.measures import Measures
+from memwatch_heap.retainers import first_edges, incoming, path, source_of
+from memwatch_heap.statistics import Statistics, statistics
+from memwatch_heap.string_table import StringTable
+
+# A page of any list is at most this long: an answer must fit into one message.
+MAX_PAGE = 1000
+# How many of the largest nodes of the whole heap are listed.
+MAX_LARGEST = 10_000
+# A name is shown up to here; strings may be as long as V8 cuts them, at 1,024 characters.
+MAX_NAME = 256
+
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[_Row]):
+    """Some rows of a list. `total` counts the whole list."""
+
+    rows: tuple[_Row, ...]
+    offset: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRow:
+    """One node. `location` is (script id, line, column), counted from 0, where it has one."""
+
+    id: int
+    name: str
+    kind: str
+    class_name: str
+    shallow_bytes: int
+    retained_bytes: int
+    distance: int
+    location: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeRow:
+    """An edge and the node at its other end."""
+
+    kind: str
+    label: str
+    node: ObjectRow
+
+
+def write_index(file: Path, graph: HeapGraph, measures: Measures, *, snapshot: str = "") -> None:
+    """Writes the index of a measured graph; `snapshot` (its digest) must be named again to open.
+
+    Needs some 40 bytes per node and 4 per edge of memory beside the graph and its measures.
+    """
+    arrays = {**_graph_arrays(graph), **_measure_arrays(graph, measures)}
+    meta = {
+        "name": graph.name,
+        "snapshot": snapshot,
+        "node_types": graph.node_types,
+        "edge_types": graph.edge_types,
+        "root": graph.root,
+        "extra_native_bytes": graph.extra_native_bytes,
+        "class_names": measures.classes.names,
+        "class_keys": measures.classes.keys,
+        "classes": [list(asdict(row).values()) for row in class_rows(graph, measures)],
+        "statistics": asdict(statistics(graph, measures)),
+    }
+    write_arrays(file, arrays, meta)
+
+
+def _graph_arrays(graph: HeapGraph) -> dict[str, NDArray[Any]]:
+    places = graph.locations
+    return {
+        "node_type": graph.node_type,
+        "node_name": graph.node_name,
+        "node_id": graph.node_id,
+        "first_edge": graph.first_edge,
+        "edge_type": graph.edge_type,
+        "edge_name": graph.edge_name,
+        "edge_to": graph.edge_to,
+        "text": graph.strings.data,
+        "closing": graph.strings.closing,
+        "place_node": places.node,
+        "place_script": places.script,
+        "place_line": places.line,
+        "place_column": places.column,
+    }
+
+
+def _measure_arrays(graph: HeapGraph, measures: Measures) -> dict[str, NDArray[Any]]:
+    run = kernels("retainers")
+    classes = measures.classes
+    into = incoming(graph, measures.distance)
+    by_retained = np.argsort(np.negative(measures.retained), kind="stable").astype(np.uint32)
+    inside = by_retained[by_retained != graph.root]
+    child_start, child = run.buckets(inside, measures.dominator, graph.node_count)
+    counted = by_retained[measures.sizes[by_retained] > 0]
+    class_start, class_node = run.buckets(counted, classes.of, len(classes.names))
+    by_shallow = np.argsort(np.negative(measures.sizes), kind="stable")[:MAX_LARGEST]
+    return {
+        "sizes": _narrow(measures.sizes),
+        "retained": _narrow(measures.retained),
+        "distance": measures.distance,
+        "dominator": measures.dominator,
+        "class_of": _narrow(classes.of),
+        "path_edge": first_edges(graph, measures.distance),
+        "in_start": into.start,
+        "in_edge": into.edges,
+        "child_start": child_start,
+        "child": child,
+        "class_start": class_start,
+        "class_node": class_node,
+        "by_id": np.argsort(graph.node_id, kind="stable").astype(np.uint32),
+        "by_retained": by_retained[:MAX_LARGEST].copy(),
+        "by_shallow": by_shallow.astype(np.uint32),
+    }
+
+
+def _narrow(values: NDArray[Any]) -> NDArray[Any]:
+    """The same values in as few bytes as hold them."""
+    return values.astype(np.min_scalar_type(int(values.max())) if len(values) else np.uint8)
+
+
+class HeapIndex:
+    """An opened index. Nodes are named by their ids."""
+
+    def __init__(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
+        self._arrays = arrays
+        self._graph = _graph(arrays, meta)
+        self._names: list[str] = meta["class_names"]
+        self._class_of_key = {key: c for c, key in enumerate(meta["class_keys"])}
+        self.name: str = meta["name"]
+        self.classes = [ClassRow(*row) for row in meta["classes"]]
+        self.statistics = Statistics(**meta["statistics"])
+
+    @classmethod
+    def open(cls, file: Path, *, snapshot: str = "") -> Self:
+        """Opens an index; IndexFileError where it is unusable or not of this snapshot."""
+        arrays, meta = open_arrays(file)
+        if meta["snapshot"] != snapshot:
+            raise IndexFileError(str(file), "it belongs to another snapshot")
+        return cls(arrays, meta)
+
+    @property
+    def node_count(self) -> int:
+        """How many nodes the heap has."""
+        return self._graph.node_count
+
+    @property
+    def root(self) -> int:
+        """The id of the root."""
+        return int(self._graph.node_id[self._graph.root])
+
+    def node(self, node_id: int) -> ObjectRow:
+        """One node; UnknownNodeError where the heap has none of this id."""
+        return self._row(self._node(node_id))
+
+    def objects(self, class_key: str, offset: int = 0, limit: int = 100) -> Page[ObjectRow]:
+        """A class's objects, those that retain the most first; no rows for an unknown class."""
+        number = self._class_of_key.get(class_key)
+        if number is None:
+            return Page((), offset, 0)
+        return self._page("class", number, offset, limit)
+
+    def dominated(self, node_id: int, offset: int = 0, limit: int = 100) -> Page[ObjectRow]:
+        """What a node dominates at once, those that retain the most first."""
+        return self._page("child", self._node(node_id), offset, limit)
+
+    def largest(
+        self, offset: int = 0, limit: int = 100, *, by_shallow: bool = False
+    ) -> Page[ObjectRow]:
+        """The nodes that retain the most (or are the largest) in the heap, at most 10,000."""
+        nodes = self._arrays["by_shallow" if by_shallow else "by_retained"]
+        return self._rows(nodes, 0, len(nodes), offset, limit)
+
+    def retainers(
+        self, node_id: int, offset: int = 0, limit: int = 100, *, weak: bool = False
+    ) -> Page[EdgeRow]:
+        """Who holds a node, the nearest to a root first; weak edges, on demand, come last.
+
+        `total` counts weak edges and the root's too, which are left out of the rows.
+        """
+        node = self._node(node_id)
+        low, high = (int(at) for at in self._arrays["in_start"][node : node + 2])
+        edges = self._arrays["in_edge"][low:high][offset : offset + _within(limit)]
+        graph = self._graph
+        rows = []
+        for edge in edges.tolist():
+            source = source_of(graph.first_edge, edge)
+            kind = graph.edge_types[int(graph.edge_type[edge])]
+            if source != graph.root and (weak or kind != "weak"):
+                rows.append(EdgeRow(kind, _cut(graph.edge_label(edge)), self._row(source)))
+        return Page(tuple(rows), offset, high - low)
+
+    def references(self, node_id: int, offset: int = 0, limit: int = 100) -> Page[EdgeRow]:
+        """A node's own edges, in their order."""
+        graph = self._graph
+        edges = graph.edges_of(self._node(node_id))
+        rows = [
+            EdgeRow(
+                graph.edge_types[int(graph.edge_type[edge])],
+                _cut(graph.edge_label(edge)),
+                self._row(int(graph.edge_to[edge])),
+            )
+            for edge in edges[offset : offset + _within(limit)]
+        ]
+        return Page(tuple(rows), offset, len(edges))
+
+    def path(self, node_id: int) -> list[EdgeRow]:
+        """The shortest way from a root to a node, downwards; empty for what nothing reaches."""
+        steps = path(self._graph, self._arrays["path_edge"], self._node(node_id))
+        return [EdgeRow(step.kind, _cut(step.label), self._row(step.node)) for step in steps]
+
+    def dominators(self, node_id: int) -> list[ObjectRow]:
+        """Whom a node hangs on: its dominator, that one's, up to the root."""
+        found = []
+        node, dominator = self._node(node_id), self._arrays["dominator"]
+        while node != self._graph.root:
+            node = int(dominator[node])
+            found.append(self._row(node))
+        return found
+
+    def _node(self, node_id: int) -> int:
+        ids, order = self._graph.node_id, self._arrays["by_id"]
+        if not 0 <= node_id <= np.iinfo(ids.dtype).max:
+            raise UnknownNodeError(self.name, node_id)
+        low, high = 0, len(order)
+        while low < high:  # searchsorted's sorter would read all of it
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if ids[order[middle]] < node_id else (low, middle)
+        if low == len(order) or ids[order[low]] != node_id:
+            raise UnknownNodeError(self.name, node_id)
+        return int(order[low])
+
+    def _page(self, what: str, number: int, offset: int, limit: int) -> Page[ObjectRow]:
+        low, high = (int(at) for at in self._arrays[f"{what}_start"][number : number + 2])
+        nodes = self._arrays["child" if what == "child" else "class_node"]
+        return self._rows(nodes, low, high, offset, limit)
+
+    def _rows(
+        self, nodes: NDArray[Any], low: int, high: int, offset: int, limit: int
+    ) -> Page[ObjectRow]:
+        start = min(low + max(offset, 0), high)
+        found = nodes[start : min(start + _within(limit), high)].tolist()
+        return Page(tuple(map(self._row, found)), offset, high - low)
+
+    def _row(self, node: int) -> ObjectRow:
+        graph, arrays = self._graph, self._arrays
+        return ObjectRow(
+            id=int(graph.node_id[node]),
+            name=_cut(graph.name_of(node)),
+            kind=graph.type_of(node),
+            class_name=_cut(self._names[int(arrays["class_of"][node])]),
+            shallow_bytes=int(arrays["sizes"][node]),
+            retained_bytes=int(arrays["retained"][node]),
+            distance=int(arrays["distance"][node]),
+            location=graph.locations.of(node),
+        )
+
+
+def _graph(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> HeapGraph:
+    places = (arrays[f"place_{part}"] for part in ("node", "script", "line", "column"))
+    return HeapGraph(
+        name=meta["name"],
+        node_types=tuple(meta["node_types"]),
+        edge_types=tuple(meta["edge_types"]),
+        root=meta["root"],
+        self_size=arrays["sizes"],
+        strings=StringTable(arrays["text"], arrays["closing"]),
+        locations=Locations(*places),
+        extra_native_bytes=meta["extra_native_bytes"],
+        node_type=arrays["node_type"],
+        node_name=arrays["node_name"],
+        node_id=arrays["node_id"],
+        first_edge=arrays["first_edge"],
+        edge_type=arrays["edge_type"],
+        edge_name=arrays["edge_name"],
+        edge_to=arrays["edge_to"],
+    )
+
+
+def _within(limit: int) -> int:
+    return max(0, min(limit, MAX_PAGE))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"
