@@ -194,7 +194,9 @@ class SessionError(CliError):
         self.phase = phase
         self.reason = reason
         self.message = message
-        self.code = exit_code(reason, ExitCode.SESSION_FAILED)
+        code = exit_code(reason, ExitCode.SESSION_FAILED)
+        # A target that ended while its session ran is no look-up that found nothing.
+        self.code = ExitCode.SESSION_FAILED if code is ExitCode.NOT_FOUND else code
 
     def __str__(self) -> str:
         where = f" in phase '{self.phase}'" if self.phase else ""

@@ -147,18 +147,15 @@ def test_lying_upload(shared_stack: Stack, lie: dict[str, object]) -> None:
     assert not [p for p in stack.leftovers() if p.is_file()]
 
 
-def test_hostile_file_name(shared_stack: Stack) -> None:
-    """A file name with a path in it is stored as data, and a download stays in its folder."""
-    stack = shared_stack
-    snapshot = upload(stack, HEAP, name="../../../tmp/evil\x1b[31m.heapsnapshot")
-    inside = stack.folder / "downloads"
-    inside.mkdir()
-    stack.ctl("snapshots", "download", snapshot.id, cwd=inside)
+@pytest.mark.parametrize("name", ["../../evil", "a\nb", "/etc/passwd", "a\x1b[31m"])
+def test_hostile_file_name(shared_stack: Stack, name: str) -> None:
+    """A file name with a path or a control character in it is refused, by field."""
+    with pytest.raises(grpc.RpcError) as caught:
+        upload(shared_stack, HEAP, name=name)
 
-    (file,) = inside.iterdir()
-    assert file.read_bytes() == HEAP
-    assert "/" not in file.name
-    assert "\x1b" not in file.name
+    failure = from_rpc_error(caught.value)
+    assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "file_name" in failure.message
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Starts programs for a test and stops them again, by pid, whatever happens."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -8,6 +9,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Asks the kernel to end this process with its parent, so a killed test run leaves nothing."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -31,6 +40,7 @@ def running(
         stdout=out,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=die_with_parent,
     )
     try:
         yield process

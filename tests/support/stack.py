@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from memwatch_proto.auth import bearer
 from memwatch_proto.v1 import sessions_pb2, sessions_pb2_grpc, targets_pb2, targets_pb2_grpc
-from tests.support.processes import running, stop, wait_until
+from tests.support.processes import die_with_parent, running, stop, wait_until
 from tests.support.runtimes import ROOT
 
 PACKAGES = ("proto", "heap", "agent", "controller", "cli")
@@ -49,6 +49,7 @@ class Program:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
+                preexec_fn=die_with_parent,
             )
 
     @property
