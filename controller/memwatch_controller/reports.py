@@ -120,7 +120,8 @@ class Reports:
                 path = await stack.enter_async_context(
                     self._blobs.local(key, snapshot.stored_size_bytes)
                 )
-                files.append(JobSnapshot(snapshot.id, str(path), snapshot.id_epoch))
+                seconds = snapshot.capture_time / 1000
+                files.append(JobSnapshot(snapshot.id, str(path), snapshot.id_epoch, seconds))
             job = Job(tuple(files), self._runner.limits.memory_bytes, MAX_CLASSES)
             try:
                 found = await self._runner.run(job)

@@ -44,7 +44,13 @@ def s3_server() -> Iterator[S3]:
     assert program is not None, missing()
     with tempfile.TemporaryDirectory(prefix="memwatch-s3-") as folder:
         port = free_port()
-        command = [program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}"]
+        command: list[str | Path] = [
+            program,
+            "server",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-dir={folder}",
+        ]
         command += ["-s3", f"-s3.port={port}", "-master.volumeSizeLimitMB=64", "-volume.max=20"]
         for part in ("master", "volume", "filer"):
             command += [f"-{part}.port={free_port()}", f"-{part}.port.grpc={free_port()}"]

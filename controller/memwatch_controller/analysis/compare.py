@@ -1,7 +1,10 @@
-"""The first comparison: what each class had before and has after. Runs in the worker only."""
+"""Compares snapshots: what each class had and has, and the verdict. Runs in the worker only."""
 
-from collections.abc import Iterable
+import json
+import traceback
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,12 @@ from memwatch_controller.analysis.jobs import (
 )
 from memwatch_heap.diff import Census, DiffRow, census, diff
 from memwatch_heap.formats import read
+from memwatch_heap.verdict import explain
+
+NO_IDS = (
+    "there is no verdict: the runtime numbered its objects anew between the snapshots, so that "
+    "only classes compare; load the memwatch hook to have one"
+)
 
 
 def compare(job: Job) -> Comparison:
@@ -28,14 +37,24 @@ def compare(job: Job) -> Comparison:
     totals += [_totals(_census(middle)) for middle in job.snapshots[1:-1]]
     after = _census(last)
     totals.append(_totals(after))
-    by_id = bool(first.id_epoch) and first.id_epoch == last.id_epoch
+    by_id = ids_compare(job.snapshots)
     changes = changes_by_class(diff(before, after), by_id=by_id)
+    del before, after  # the verdict needs the room
+    verdict, note = _verdict(job.snapshots) if by_id else (None, NO_IDS)
     return Comparison(
         by_id=by_id,
         totals=tuple(totals),
         classes=tuple(changes[: job.max_classes]),
         class_count=len(changes),
+        verdict=verdict,
+        notes=(note,) if note else (),
     )
+
+
+def ids_compare(snapshots: Sequence[JobSnapshot]) -> bool:
+    """Whether an object has the same id in all of these snapshots."""
+    epochs = {snapshot.id_epoch for snapshot in snapshots}
+    return len(epochs) == 1 and "" not in epochs
 
 
 def changes_by_class(rows: Iterable[DiffRow], *, by_id: bool) -> list[ClassChange]:
@@ -69,6 +88,27 @@ def _net(figures: list[int]) -> list[int]:
     count_before, count_after, bytes_before, bytes_after = figures[:4]
     count, size = count_after - count_before, bytes_after - bytes_before
     return [*figures[:4], max(0, count), max(0, size), max(0, -count), max(0, -size)]
+
+
+def _verdict(snapshots: Sequence[JobSnapshot]) -> tuple[dict[str, Any] | None, str]:
+    """The verdict as a document, or None and why there is none.
+
+    The figures of the report stand without it, so nothing that goes wrong here may cost them.
+    """
+    try:
+        found = explain(
+            [snapshot.path for snapshot in snapshots],
+            [snapshot.seconds for snapshot in snapshots],
+        )
+    except MemoryError:
+        return None, "there is no verdict: it needs more memory than an analysis may use"
+    except Exception as error:  # noqa: BLE001  see above; the trace goes to the worker's stderr
+        traceback.print_exc()
+        return None, f"there is no verdict: {type(error).__name__} while looking for it"
+    document: dict[str, Any] = json.loads(found.to_json())
+    for facts, snapshot in zip(document["snapshots"], snapshots, strict=True):
+        facts["name"] = snapshot.id  # it was read under the name of a blob
+    return document, ""
 
 
 def _census(snapshot: JobSnapshot) -> Census:

@@ -44,6 +44,8 @@ def document(
         ],
         "before": _totals(found.totals[0]),
         "after": _totals(found.totals[-1]),
+        "verdict": found.verdict,
+        "notes": list(found.notes),
         "class_count": found.class_count,
         "classes": [_class(change) for change in found.classes],
     }
@@ -55,7 +57,16 @@ def text(report: dict[str, Any]) -> str:
 
 
 def summary(snapshots: Sequence[Snapshot], found: Comparison) -> str:
-    """One sentence: what grew and by how much."""
+    """What leaks, where there is a verdict; then what grew and by how much."""
+    grown = _growth_words(snapshots, found)
+    verdict = found.verdict
+    if verdict is None:
+        return grown
+    said = f"{verdict['verdict']}: {verdict['summary']}"
+    return f"{_line(said[:1].upper() + said[1:], 400)}. {grown}"
+
+
+def _growth_words(snapshots: Sequence[Snapshot], found: Comparison) -> str:
     before, after = found.totals[0], found.totals[-1]
     seconds = (snapshots[-1].capture_time - snapshots[0].capture_time) / 1000
     whole = _whole(before, after, seconds)
@@ -107,9 +118,13 @@ def _growth(change: ClassChange) -> str:
 
 
 def _name(change: ClassChange) -> str:
-    """A class name as data: one line, not too long."""
-    shown = "".join(c if c.isprintable() else "�" for c in change.class_name)
-    return shown if len(shown) <= 80 else shown[:79] + "…"
+    return _line(change.class_name, 80)
+
+
+def _line(words: str, most: int) -> str:
+    """Words from outside as data: one line, not too long."""
+    shown = "".join(c if c.isprintable() else "�" for c in words)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
 def _duration(seconds: float) -> str:

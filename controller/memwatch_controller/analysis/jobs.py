@@ -12,11 +12,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class JobSnapshot:
-    """One snapshot of a job: a readable file, and what errors call it."""
+    """One snapshot of a job: a readable file, what errors call it, and when it was taken."""
 
     id: str
     path: str
     id_epoch: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,16 @@ class Comparison:
         totals: one for each snapshot of the job, in its order.
         classes: by growth of shallow size, the most first; cut at the job's `max_classes`.
         class_count: how many classes there are in all.
+        verdict: the document of docs/formats/verdict.md; None where ids do not compare.
+        notes: what a reader should know, such as why there is no verdict.
     """
 
     by_id: bool
     totals: tuple[Totals, ...]
     classes: tuple[ClassChange, ...]
     class_count: int
+    verdict: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 class JobFailedError(Exception):
@@ -129,4 +134,6 @@ def _comparison(found: Mapping[str, Any]) -> Comparison:
         totals=tuple(Totals(**totals) for totals in found["totals"]),
         classes=tuple(ClassChange(**change) for change in found["classes"]),
         class_count=found["class_count"],
+        verdict=found["verdict"],
+        notes=tuple(found["notes"]),
     )

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -52,6 +53,15 @@ def test_summary_of_a_heap_that_did_not_grow():
     found = comparison(change("Report", 5000, 1000))
     assert document.summary(PAIR, found) == (
         "No class grew; the whole heap shrank by 250.0 KiB (-80.0%) and -4,000 objects in 5 min."
+    )
+
+
+def test_summary_begins_with_the_verdict():
+    """Where there is a verdict it comes first, then the figures."""
+    verdict = {"verdict": "leaking", "summary": "400 new Report are held by app.js: cache (Map)"}
+    found = replace(comparison(change("Report", 0, 400)), verdict=verdict)
+    assert document.summary(PAIR, found).startswith(
+        "Leaking: 400 new Report are held by app.js: cache (Map). Report grew by 400 objects, "
     )
 
 

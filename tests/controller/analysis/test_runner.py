@@ -63,6 +63,38 @@ async def test_ids_of_two_epochs_are_not_compared(tmp_path):
     found = await Runner(Limits()).run(job(heap(tmp_path / "a", 10), other, max_classes=1))
     (report,) = found.classes
     assert (found.by_id, report.new_count, report.gone_count) == (False, 15, 0)
+    assert found.verdict is None
+    assert "load the memwatch hook" in found.notes[0]
+
+
+def leaking(path: Path, reports: int) -> JobSnapshot:
+    """A heap whose global cache, a Map, holds so many Reports."""
+    built = HeapBuilder()
+    window = built.node("object", "global", size=32, node_id=3, held_by=0)
+    cache = built.node("object", "Map", size=32, node_id=5)
+    built.edge(window, "property", "cache", cache)
+    table = built.node("array", "", size=8 * reports, node_id=7)
+    built.edge(cache, "internal", "table", table)
+    for number in range(reports):
+        report = built.node("object", "Report", size=64, node_id=1001 + 2 * number)
+        built.edge(table, "internal", str(number), report)
+    path.write_bytes(built.text())
+    return JobSnapshot(path.stem, str(path), "epoch", seconds=reports)
+
+
+async def test_a_worker_says_what_leaks(tmp_path):
+    """The verdict comes with its evidence, and names snapshots by their ids."""
+    found = await Runner(Limits()).run(
+        job(leaking(tmp_path / "a", 1000), leaking(tmp_path / "b", 1400))
+    )
+    assert found.notes == ()
+    assert found.verdict is not None
+    assert found.verdict["verdict"] == "leaking"
+    assert [facts["name"] for facts in found.verdict["snapshots"]] == ["a", "b"]
+    (suspect,) = found.verdict["suspects"]
+    assert (suspect["object_class"], suspect["new_count"]) == ("Report", 400)
+    assert suspect["per_second"] == 1.0
+    assert "cache" in suspect["path"]
 
 
 async def test_a_file_that_is_no_heap_fails_with_its_name(tmp_path):
@@ -153,6 +185,21 @@ async def test_a_cancelled_job_kills_its_worker(tmp_path):
     with contextlib.suppress(asyncio.CancelledError):
         await task
     assert _is_gone(int(pid_file.read_text()))
+
+
+async def test_a_verdict_that_breaks_off_costs_nothing_else(tmp_path):
+    """A bug in the search for suspects leaves the figures, and a note."""
+    worker = script(
+        tmp_path,
+        "from memwatch_controller.analysis import compare, worker\n"
+        "compare.explain = lambda *a: 1 / 0\n"
+        "sys.exit(worker.main())",
+    )
+    found = await Runner(Limits(), worker).run(
+        job(heap(tmp_path / "a", 10), heap(tmp_path / "b", 20))
+    )
+    assert found.classes[0].new_count == 10
+    assert found.notes == ("there is no verdict: ZeroDivisionError while looking for it",)
 
 
 def test_a_worker_dies_with_the_controller(tmp_path):

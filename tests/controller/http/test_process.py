@@ -5,6 +5,7 @@ import json
 import os
 import ssl
 import sys
+from pathlib import Path
 
 import grpc
 import httpx
@@ -31,13 +32,13 @@ def ready(client: httpx.Client, url: str) -> bool:
 class Process:
     """A controller that serves; `url` is its HTTP side, `address` its gRPC side."""
 
-    def __init__(self, folder, scheme: str, *arguments: str) -> None:
+    def __init__(self, folder: Path, scheme: str, *arguments: str) -> None:
         self.folder = folder
         self.address = f"127.0.0.1:{free_port()}"
         listen = f"127.0.0.1:{free_port()}"
         self.url = f"{scheme}://{listen}"
         self.command = [
-            *(sys.executable, "-m", "memwatch_controller", "--data-dir", folder / "data"),
+            *(sys.executable, "-m", "memwatch_controller", "--data-dir", str(folder / "data")),
             *("--listen", self.address, "--http-listen", listen, *arguments),
         ]
 
@@ -94,7 +95,7 @@ def test_both_servers_refuse_a_wrong_token(plain, token):
         with pytest.raises(grpc.RpcError) as caught:
             stub.ListSnapshots(snapshots_pb2.ListSnapshotsRequest(), metadata=bearer(token))
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    assert "--token-file" in caught.value.details()
+    assert "--token-file" in str(caught.value.details())
 
 
 def test_sessions_without_a_target_fail_alike(plain):
