@@ -5,15 +5,17 @@ import os
 import socket
 import sys
 
-from memwatch_agent.errors import AgentError
-from memwatch_agent.settings import parse
-
 
 def main() -> int:
     """Runs an agent until SIGTERM; the exit code."""
+    # Read when gRPC is imported, below: what its core would print is said in our own words.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from memwatch_agent.errors import AgentError
+    from memwatch_agent.settings import parse
+
     try:
         settings = parse(sys.argv[1:], os.environ, socket.gethostname())
-        from memwatch_agent import app  # after --help: it imports grpc
+        from memwatch_agent import app  # after --help, which needs none of it
 
         return asyncio.run(app.run(settings))
     except AgentError as error:

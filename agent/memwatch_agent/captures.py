@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from memwatch_agent.drivers.errors import DriverError
+from memwatch_agent.drivers.errors import CaptureFailedError, DriverError, TargetEndedError
 from memwatch_agent.errors import (
     AgentError,
     BadRequestError,
@@ -35,6 +35,9 @@ POLL_SECONDS = 0.1
 
 #: A follower hears something at least this often.
 SIGN_OF_LIFE_SECONDS = 5.0
+
+#: After a failure the target is looked at so many times, `POLL_SECONDS` apart, for its end.
+ENDING_LOOKS = 5
 
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 60.0
 
@@ -150,12 +153,25 @@ class Captures:
         try:
             async with asyncio.timeout(spec.timeout_seconds):
                 return await self._taker.take(spec, target, course)
+        except CaptureFailedError as error:
+            if await self._ends(target):
+                cause = f"it has ended ({error.cause})"
+                raise TargetEndedError(target.found.pid, cause, "capture its successor") from error
+            raise
         except TimeoutError as error:
             raise CaptureTimeoutError(target.found.pid, spec.timeout_seconds) from error
         except asyncio.CancelledError as error:
             running = self._running.get(spec.request_id)
             cause = running.cancel_cause if running else ""
             raise CaptureCancelledError(target.found.pid, cause or "it was cancelled") from error
+
+    async def _ends(self, target: Target) -> bool:
+        """Whether the target is gone, or is about to be: its sockets close before it ends."""
+        for _ in range(ENDING_LOOKS):
+            if not await asyncio.to_thread(self._roster.alive, target):
+                return True
+            await asyncio.sleep(POLL_SECONDS)
+        return False
 
     def _done(self, running: _Running) -> None:
         """Notes a capture's end, whoever hears of it."""

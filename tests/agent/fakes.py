@@ -81,6 +81,9 @@ class FakeRoster(Roster):
             raise TargetNotFoundError(target_id)
         return self.known[target_id]
 
+    def alive(self, target: Target) -> bool:
+        return target.id in self.known
+
     def sample(self, target, heap=None):
         if target.id not in self.known:
             return None

@@ -8,7 +8,7 @@ import pytest
 from memwatch_agent import captures as module
 from memwatch_agent.captures import DISCARDED_NOTE
 from memwatch_agent.containers import Container
-from memwatch_agent.drivers.errors import CaptureFailedError, NoWayInError
+from memwatch_agent.drivers.errors import CaptureFailedError, NoWayInError, TargetEndedError
 from memwatch_agent.errors import (
     BadRequestError,
     CaptureCancelledError,
@@ -109,6 +109,18 @@ async def test_a_failed_capture_may_be_tried_again(bench):
 
     assert (await run(bench))[-1].HasField("snapshot")
     assert bench.captures.counts.failed == {"CAPTURE_FAILED": 1}
+
+
+async def test_a_target_that_is_ending_is_told_as_ended(bench):
+    """Its connection breaks before it is gone from /proc: the reason is its end."""
+    following = await started(bench)
+    bench.driver.error = CaptureFailedError(7, "the connection broke")
+    bench.driver.gate.set()
+    await asyncio.sleep(0.05)
+    del bench.roster.known["t-1"]
+
+    with pytest.raises(TargetEndedError, match="it has ended"):
+        await following
 
 
 async def test_a_request_id_belongs_to_one_target(tmp_path):
