@@ -4,7 +4,7 @@ A snapshot is boiled down to a `Ledger` (about 40 bytes per object), so that com
 of them holds one whole graph at a time.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from memwatch_heap.graph import U32
 from memwatch_heap.holders import ITEM, NO_EDGE, Holders
+from memwatch_heap.prints import Prints, find_prints
 from memwatch_heap.rules import LIMITS
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+Rows = NDArray[np.intp]
 
 # Where ids are addresses, an object is known again by its class too; V8 never uses an id twice.
 _ADDRESS_ROOT = "(modules)"
@@ -46,46 +48,53 @@ class Ledger:
     Attributes:
         name: what the snapshot is called.
         ids: of all objects, ascending.
-        group: class by number. owner: id of the holder. place: rank among all objects in the
-            file's order of edges, which is the order in which a container holds its items.
+        group: class by number. owner: id of the holder.
         shallow, retained: sizes in bytes.
         item: whether the object may be one that a holder collects.
         slots: holders of several items by the id of their own holder and their label there.
         total_bytes: of the whole heap.
         by_address: ids are addresses, and may be used again by another object.
+        prints: what tells two objects at one address apart; None where nothing has to.
     """
 
     name: str
     ids: U64
     group: U32
     owner: U64
-    place: U32
     shallow: I64
     retained: I64
     item: Mask
     slots: dict[tuple[int, str], int]
     total_bytes: int
     by_address: bool
+    prints: Prints | None
 
-    def rows_of(self, ids: U64) -> NDArray[np.intp]:
+    def rows_of(self, ids: U64) -> Rows:
         """The row of each id, -1 for those that the snapshot does not have."""
         rows = np.searchsorted(self.ids, ids)
         rows[rows == len(self.ids)] = 0
         return np.where(self.ids[rows] == ids, rows, -1)
 
-    def alive(self, ids: U64, group: U32) -> Mask:
-        """Which of some objects are in this snapshot too."""
+    def known(self, ids: U64, group: U32) -> Mask:
+        """Which of some objects are in this snapshot: same id, and same class for addresses."""
         rows = self.rows_of(ids)
         found = rows >= 0
         if self.by_address:
             found &= self.group[rows] == group
         return found
 
-    def held_by(self, owner: int, group: int) -> NDArray[np.intp]:
-        """The rows of the items of one class that a holder has, in the order it holds them."""
-        rows = np.flatnonzero((self.owner == np.uint64(owner)) & (self.group == group))
-        rows = rows[self.item[rows]]
-        return rows[np.argsort(self.place[rows], kind="stable")]
+    def lives_on(self, rows: Rows, other: "Ledger") -> Mask:
+        """Which objects of this snapshot are in another one as well, and no others in their place.
+
+        A holder changes with what it holds: ask `known` for those.
+        """
+        there = other.rows_of(self.ids[rows])
+        found = there >= 0
+        if self.by_address:
+            found &= self.group[rows] == other.group[there]
+        if self.prints is not None and other.prints is not None:
+            found &= self.prints.agree(rows, other.prints, there)
+        return found
 
 
 def make_ledger(holders: Holders, shallow: I64, retained: I64, names: Names) -> Ledger:
@@ -99,13 +108,13 @@ def make_ledger(holders: Holders, shallow: I64, retained: I64, names: Names) -> 
         ids=ids[rows],
         group=numbers[holders.group[rows]],
         owner=ids[holders.owner[rows]],
-        place=holders.edge[rows],
         shallow=shallow[rows],
         retained=retained[rows],
         item=(holders.category[rows] == ITEM),
         slots=_slots(holders),
         total_bytes=int(retained[graph.root]) + graph.extra_native_bytes,
         by_address=is_by_address(holders),
+        prints=find_prints(holders, rows),
     )
 
 
@@ -162,12 +171,14 @@ class Series:
     Attributes:
         counts: at each snapshot. arrived, gone: per interval between two.
         new: objects of the last snapshot that the first did not have.
+        told: share of them that could be told from others at the same address.
     """
 
     counts: tuple[int, ...]
     arrived: tuple[int, ...]
     gone: tuple[int, ...]
     new: int
+    told: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,7 +206,7 @@ class Growth:
 
     def new_rows(self) -> Mask:
         """Which rows of the last ledger are objects that the first does not have."""
-        return ~self.first.alive(self.last.ids, self.last.group)
+        return ~self.last.lives_on(np.arange(len(self.last.ids)), self.first)
 
     def classes(self) -> list[ClassGrowth]:
         """Every class, the greatest growth of retained size first."""
@@ -206,76 +217,35 @@ class Growth:
     def follow(self, keys: Sequence[tuple[tuple[int, ...], int]]) -> Series:
         """The series of the items of a class: per snapshot, the holders' ids and the class."""
         steps = [
-            np.sort(_rows_of_all(ledger, owners, group))
+            _rows_of_all(ledger, owners, group)
             for ledger, (owners, group) in zip(self.ledgers, keys, strict=True)
         ]
         return _series(self.ledgers, steps)
 
 
-def _rows_of_all(ledger: Ledger, owners: tuple[int, ...], group: int) -> NDArray[np.intp]:
+def _rows_of_all(ledger: Ledger, owners: tuple[int, ...], group: int) -> Rows:
     if not owners:
         return np.zeros(0, np.intp)
     held = np.isin(ledger.owner, np.array(owners, np.uint64))
     return np.flatnonzero(held & (ledger.group == group) & ledger.item)
 
 
-def _series(ledgers: Sequence[Ledger], steps: Sequence[NDArray[np.intp]]) -> Series:
+def _series(ledgers: Sequence[Ledger], steps: Sequence[Rows]) -> Series:
     arrived, gone = [], []
-    for (old, old_rows), (new, new_rows) in _pairs(ledgers, steps):
-        kept = survivors(old, old_rows, new, new_rows)
-        arrived.append(len(new_rows) - kept)
-        gone.append(len(old_rows) - kept)
-    kept = survivors(ledgers[0], steps[0], ledgers[-1], steps[-1])
-    counts = tuple(len(rows) for rows in steps)
-    return Series(counts, tuple(arrived), tuple(gone), counts[-1] - kept)
-
-
-def _pairs(
-    ledgers: Sequence[Ledger], steps: Sequence[NDArray[np.intp]]
-) -> Iterator[tuple[tuple[Ledger, NDArray[np.intp]], tuple[Ledger, NDArray[np.intp]]]]:
-    both = list(zip(ledgers, steps, strict=True))
-    yield from pairwise(both)
-
-
-def survivors(
-    old: Ledger, old_rows: NDArray[np.intp], new: Ledger, new_rows: NDArray[np.intp]
-) -> int:
-    """How many of a holder's objects are among another snapshot's.
-
-    Where ids are addresses, a dead object's place may be taken by a new one of its class. But a
-    container keeps its items in order: only those count that are in the order they were in.
-    """
-    common = np.isin(old.ids[old_rows], new.ids[new_rows])
-    if not old.by_address:
-        return int(common.sum())
-    return longest_in_order(_order_of(old, old_rows[common]), _order_of(new, new_rows))
-
-
-def _order_of(ledger: Ledger, rows: NDArray[np.intp]) -> list[int]:
-    ordered = rows[np.argsort(ledger.place[rows], kind="stable")]
-    return [int(number) for number in ledger.ids[ordered]]
-
-
-def longest_in_order(before: Iterable[int], after: Iterable[int]) -> int:
-    """The length of the longest common subsequence of two lists without repeats (patience sort)."""
-    at = {item: index for index, item in enumerate(after)}
-    tails: list[int] = []
-    for item in before:
-        if item not in at:
-            continue
-        place = int(np.searchsorted(tails, at[item])) if tails else 0
-        if place == len(tails):
-            tails.append(at[item])
-        else:
-            tails[place] = at[item]
-    return len(tails)
+    for (old, old_rows), (new, new_rows) in pairwise(zip(ledgers, steps, strict=True)):
+        gone.append(int((~old.lives_on(old_rows, new)).sum()))
+        arrived.append(int((~new.lives_on(new_rows, old)).sum()))
+    fresh = ~ledgers[-1].lives_on(steps[-1], ledgers[0])
+    prints = ledgers[-1].prints
+    told = 1.0 if prints is None or not len(fresh) else float(prints.of(steps[-1]).mean())
+    return Series(tuple(map(len, steps)), tuple(arrived), tuple(gone), int(fresh.sum()), told)
 
 
 def _class_growth(growth: Growth) -> list[ClassGrowth]:
     count = len(growth.names)
     columns = [_columns(ledger, count) for ledger in growth.ledgers]
     first, last = growth.first, growth.last
-    is_new, is_gone = growth.new_rows(), ~last.alive(first.ids, first.group)
+    is_new, is_gone = growth.new_rows(), ~first.lives_on(np.arange(len(first.ids)), last)
     kept = last.ids[~is_new]
     grown = last.retained[~is_new] > first.retained[first.rows_of(kept)]
     new = np.bincount(last.group[is_new], minlength=count)

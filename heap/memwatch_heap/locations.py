@@ -2,14 +2,16 @@
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memwatch_heap import rules
+from memwatch_heap.code_places import CodePlaces, Place, is_engine_script, short_name
 from memwatch_heap.graph import U32, HeapGraph
+
+__all__ = ["Place", "Sources", "is_engine_script", "short_name", "source_of"]
 
 # How far below an object its source is looked for: a timer's callback, a promise's async function.
 _DEPTH = 4
@@ -20,46 +22,12 @@ _MAX_FUNCTIONS = 2000
 _MAX_CODE_NODES = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place in the source; line and column count from 1 (column 0: not known)."""
-
-    script: str
-    line: int
-    column: int
-    what: str
-
-    @property
-    def short(self) -> str:
-        """The file's own name."""
-        return short_name(self.script)
-
-    @property
-    def is_engine(self) -> bool:
-        """Whether the runtime itself, not the program, has this place."""
-        return is_engine_script(self.script)
-
-    def __str__(self) -> str:
-        return f"{self.short}:{self.line}"
-
-
-def short_name(script: str) -> str:
-    """The last part of a script's path; engine scripts keep theirs."""
-    if is_engine_script(script):
-        return script
-    return script.rstrip("/").rpartition("/")[2] or script
-
-
-def is_engine_script(script: str) -> bool:
-    """Whether a script belongs to the runtime itself."""
-    return not script or script.startswith(rules.ENGINE_SCRIPTS)
-
-
 class Sources:
     """The scripts and places of one heap."""
 
     def __init__(self, graph: HeapGraph) -> None:
         self._graph = graph
+        self._code = CodePlaces(graph)
         self._shared, self._script, self._context = graph.strings.find(
             "shared", "script", "context"
         )
@@ -96,7 +64,7 @@ class Sources:
         """The place that the snapshot gives for a node itself."""
         found = self._graph.locations.of(node)
         if found is None:
-            return None
+            return self._code.place_of(node)
         script, line, column = found
         name = self.scripts.get(script, f"script {script}")
         return Place(name, line + 1, column + 1, self._what(node))

@@ -4,6 +4,7 @@ Each table says what its entries mean; each entry has its reason. Nothing else i
 knows a class, an edge or a file of an engine by name.
 """
 
+import re
 from dataclasses import dataclass
 
 
@@ -54,6 +55,7 @@ NOISE_NAMES = (
     Rule("WeakCell", "the same in other versions of Node"),
     Rule("weakref.ReferenceType", "CPython: holds nothing; it follows what it refers to"),
     Rule("weakref.KeyedRef", "CPython: the same in a WeakValueDictionary"),
+    Rule("asyncio.events.Handle", "CPython: a call in a loop's next turn, which takes them all"),
     Rule("getset_descriptor", "CPython: made with its type"),
     Rule("member_descriptor", "CPython: made with its type"),
     Rule("wrapper_descriptor", "CPython: made with its type"),
@@ -185,6 +187,7 @@ RUNNING = {
 WORD_WEIGHTS = {"container": 3, "adder": 2, "key": 1}
 
 # Scripts of the engine itself: growth located there is shown, but never as the place to look at.
+STANDARD_LIBRARY = re.compile(r"/lib(64)?/python3\.\d+/")  # CPython's, where it is installed
 ENGINE_SCRIPTS = ("node:", "internal/", "evalmachine.", "<frozen ", "extensions::")
 
 
@@ -202,6 +205,8 @@ class Limits:
         levelled: net growth of the last interval below this share of the one before, with
             objects going that did not go before, is a bound that was reached.
         settled: fewer new in the last interval than this share of all new: it has stopped.
+        told: of objects whose ids are addresses, so large a share must have values that tell them
+            apart.
         rollup: so many containers alike under one holder are one container spread out.
         few, small_share: so few new objects with so small a share of all that is new are not
             called a leak.
@@ -217,6 +222,7 @@ class Limits:
     leaky: float = 0.1
     levelled: float = 0.5
     settled: float = 0.05
+    told: float = 0.5
     rollup: int = 8
     few: int = 50
     small_share: float = 0.01

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from memwatch_heap.holders import ITEM, NO_EDGE, Holders
+from memwatch_heap.holders import ITEM, NO_EDGE, NOISE, Holders
 from memwatch_heap.locations import source_of
 
 Mask = NDArray[np.bool_]
@@ -33,7 +33,7 @@ class Pile:
     weight: float
 
 
-def gather(holders: Holders, new: Mask, piles: list[Pile]) -> list[tuple[int, Pile]]:
+def gather(holders: Holders, new: Mask, strange: Mask, piles: list[Pile]) -> list[tuple[int, Pile]]:
     """Each pile with the container it is in.
 
     A pile whose objects are held by the objects of other piles only (a context that two closures
@@ -45,7 +45,7 @@ def gather(holders: Holders, new: Mask, piles: list[Pile]) -> list[tuple[int, Pi
     parts: list[tuple[Pile, list[Pile]]] = []
     for pile in shared:
         referrers = _referrers(holders, pile, new)
-        container = _container(holders, new, referrers)
+        container = _container(holders, strange, referrers)
         wholes = [
             other for other in piles if other is not pile and _holds(holders, other, referrers)
         ]
@@ -102,6 +102,8 @@ def _referrers(holders: Holders, pile: Pile, new: Mask) -> list[Counter[int]]:
     edges = np.flatnonzero(wanted[graph.edge_to])
     edges = edges[graph.edge_type[edges] != graph.edge_code("weak")]
     sources = source_of(graph, edges)
+    told = holders.category[sources] != NOISE
+    edges, sources = edges[told], sources[told]
     solid = np.where(holders.holds[sources], sources, holders.owner[sources])
     found: dict[int, Counter[int]] = {int(node): Counter() for node in items}
     for node, source in zip(graph.edge_to[edges].tolist(), solid.tolist(), strict=True):
@@ -109,12 +111,12 @@ def _referrers(holders: Holders, pile: Pile, new: Mask) -> list[Counter[int]]:
     return list(found.values())
 
 
-def _container(holders: Holders, new: Mask, referrers: list[Counter[int]]) -> int | None:
+def _container(holders: Holders, strange: Mask, referrers: list[Counter[int]]) -> int | None:
     """The old object that refers to most of a pile; of several the one with the fewest others."""
     covers: Counter[int] = Counter()
     holds = holders.holds
     for counts in referrers:
-        covers.update(node for node in counts if not new[node] and holds[node])
+        covers.update(node for node in counts if not strange[node] and holds[node])
     most = [node for node, count in covers.items() if count >= _MOST * len(referrers)]
     most = [node for node in most if node != holders.graph.root]
     return min(most, default=None, key=lambda node: (-covers[node], node))

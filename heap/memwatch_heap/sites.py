@@ -44,15 +44,21 @@ class Site:
         return sum(pile.weight for pile in self.piles)
 
 
-def find_sites(holders: Holders, new: Mask, shallow: NDArray[np.int64]) -> list[Site]:
-    """The places where new objects have piled up, the heaviest first."""
+def find_sites(
+    holders: Holders, new: Mask, strange: Mask, shallow: NDArray[np.int64]
+) -> list[Site]:
+    """The places where new objects have piled up, the heaviest first.
+
+    `new` says which objects are new; `strange` which ids the first snapshot did not have, which is
+    what holders go by.
+    """
     weight = kernels("owners").sums(
         holders.order, holders.idom, np.where(new, shallow, 0).astype(np.float64), holders.linked
     )
     heaps = _heaps(holders, new, weight)
-    piles = _roll_up(holders, _roll_up(holders, heaps.of_old(new)))
-    piles += [pile for pile in heaps.of_new(new) if _replaced(holders, new, heaps, pile)]
-    return _sites(gather(holders, new, [pile for pile in piles if _is_heap(pile)]))
+    piles = _roll_up(holders, _roll_up(holders, heaps.of_old(strange)))
+    piles += [pile for pile in heaps.of_new(strange) if _replaced(holders, strange, heaps, pile)]
+    return _sites(gather(holders, new, strange, [pile for pile in piles if _is_heap(pile)]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,13 +71,15 @@ class _Heaps:
     weights: F64
     together: F64  # objects of this class under all holders alike
 
-    def of_old(self, new: Mask) -> list[Pile]:
+    def of_old(self, strange: Mask) -> list[Pile]:
         """Piles of holders that were there before, as far as they can matter."""
-        return self._piles(~new[self.holder] & (self._large | (self.together >= LIMITS.min_new)))
+        return self._piles(
+            ~strange[self.holder] & (self._large | (self.together >= LIMITS.min_new))
+        )
 
-    def of_new(self, new: Mask) -> list[Pile]:
+    def of_new(self, strange: Mask) -> list[Pile]:
         """Large piles of holders that are new themselves."""
-        return self._piles(new[self.holder] & self._large)
+        return self._piles(strange[self.holder] & self._large)
 
     def has(self, holder: int, group: int) -> bool:
         """Whether a holder has more than a few new objects of a class."""
@@ -141,10 +149,10 @@ def _enough(holders: Holders, outer: int) -> int:
     return _SPREAD if kind in _COLLECTIONS else LIMITS.rollup
 
 
-def _replaced(holders: Holders, new: Mask, heaps: _Heaps, pile: Pile) -> bool:
+def _replaced(holders: Holders, strange: Mask, heaps: _Heaps, pile: Pile) -> bool:
     """Whether a new holder stands where an old one stood, and is none of a pile of its own."""
     node = pile.holder
-    while new[node]:
+    while strange[node]:
         owner = int(holders.owner[node])
         if owner == node or not holders.holds[owner]:
             return False

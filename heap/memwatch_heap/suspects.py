@@ -90,6 +90,9 @@ def _growing(series: Series, lost: float) -> Judgement:
         return Judgement(State.UNSURE, 0.4, (_counted(series), why))
     if lost > LIMITS.leaky:
         return Judgement(State.UNSURE, 0.5, (_counted(series), _lost(series)))
+    if series.told < LIMITS.told:
+        why = "nothing tells these objects from later ones at the same addresses"
+        return Judgement(State.UNSURE, 0.4, (_counted(series), why))
     kept = "none of the earlier ones is gone" if not lost else _lost(series)
     if snapshots == 2:
         more = "a third snapshot would tell it from a cache that is still filling"

@@ -85,15 +85,16 @@ class _Inquiry:
         self._names = names
         self._times = times
         graph = holders.graph
-        self._old = growth.first.alive(
-            graph.node_id.astype(np.uint64), self._numbers()[holders.group]
-        )
+        ids = graph.node_id.astype(np.uint64)
+        # A holder is known by its id alone; what it holds may be another object at an old address.
+        self._old = growth.first.known(ids, self._numbers()[holders.group])
+        self._new = growth.new_rows()[growth.last.rows_of(ids)]
         self._sources = Sources(graph)
         self._paths = Paths(holders, self._sources, self._old)
 
     def verdict(self) -> Verdict:
         """The whole answer."""
-        sites = find_sites(self._holders, ~self._old, self._basis.shallow)
+        sites = find_sites(self._holders, self._new, ~self._old, self._basis.shallow)
         findings = [self._judged(site) for site in sites]
         new_bytes = self._new_bytes()
         suspects = [
@@ -108,7 +109,7 @@ class _Inquiry:
     def _new_bytes(self) -> int:
         """Of all that is new, without what the engine made for itself."""
         noise = self._holders.category == NOISE
-        counted = ~self._old & ~noise & ~noise[self._holders.owner]
+        counted = self._new & ~noise & ~noise[self._holders.owner]
         return int(self._basis.shallow[counted].sum())
 
     def _numbers(self) -> NDArray[np.uint32]:
@@ -175,7 +176,7 @@ class _Inquiry:
             held = np.isin(holders.owner, owners) & (holders.group == group)
             owners = np.flatnonzero(held & (holders.category == ITEM))
         held = np.isin(holders.owner, owners) & (holders.group == pile.group)
-        return np.flatnonzero(held & ~self._old & (holders.category == ITEM))
+        return np.flatnonzero(held & self._new & (holders.category == ITEM))
 
     def _suspect(self, finding: _Finding, new_bytes: int) -> Suspect:
         site, series = finding.site, finding.series
@@ -216,7 +217,7 @@ class _Inquiry:
 
     def _place(self, items: NDArray[np.intp], said: Said) -> Place | None:
         """Where the objects come from, else the function that puts them where they are."""
-        place = self._sources.near(int(items[-1]), ~self._old)
+        place = self._sources.near(int(items[-1]), self._new)
         if place is not None and not place.is_engine:
             return place
         weights = rules.WORD_WEIGHTS

@@ -1,5 +1,5 @@
 """Tasks that wait for an event nobody sets."""
-# truth: {"verdict": "leaking", "holder": "background", "kind": "set", "class": "Task", "per_unit": 1}
+# truth: {"verdict": "leaking", "holder": "background", "kind": "set", "class": "Task", "per_unit": 1, "at": "async def notify"}
 
 import asyncio
 

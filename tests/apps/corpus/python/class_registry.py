@@ -1,5 +1,5 @@
 """Every instance registers itself with its class."""
-# truth: {"verdict": "leaking", "holder": "Widget.instances", "kind": "list", "class": "Widget", "per_unit": 1, "at": "class Widget"}
+# truth: {"verdict": "leaking", "holder": "Widget.instances", "kind": "list", "class": "Widget", "per_unit": 1, "at": "def __init__"}
 
 from harness import serve
 

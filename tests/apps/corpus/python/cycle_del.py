@@ -1,5 +1,5 @@
 """Cycles with a `__del__` that saves its object from the collector for good."""
-# truth: {"verdict": "leaking", "holder": "morgue", "kind": "list", "class": "Connection", "per_unit": 1, "at": "class Connection"}
+# truth: {"verdict": "leaking", "holder": "morgue", "kind": "list", "class": "Connection", "per_unit": 1, "at": "def __init__"}
 
 import gc
 

@@ -1,5 +1,5 @@
 """Growth spread over many small lists: one per tenant, inside a defaultdict of tenants."""
-# truth: {"verdict": "leaking", "holder": "tenants", "kind": "dict", "class": "Row", "per_unit": 1, "at": "class Row"}
+# truth: {"verdict": "leaking", "holder": "tenants", "kind": "dict", "class": "Row", "per_unit": 1, "at": "def __init__"}
 
 import collections
 

@@ -1,5 +1,5 @@
 """A deque that is filled but never read."""
-# truth: {"verdict": "leaking", "holder": "outbox", "kind": "deque", "class": "Mail", "per_unit": 2, "at": "class Mail"}
+# truth: {"verdict": "leaking", "holder": "outbox", "kind": "deque", "class": "Mail", "per_unit": 2, "at": "def __init__"}
 
 import collections
 

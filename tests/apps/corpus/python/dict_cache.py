@@ -1,5 +1,5 @@
 """A cache without a bound: a dict that only grows."""
-# truth: {"verdict": "leaking", "holder": "report_cache", "kind": "dict", "class": "Report", "per_unit": 1, "at": "class Report"}
+# truth: {"verdict": "leaking", "holder": "report_cache", "kind": "dict", "class": "Report", "per_unit": 1, "at": "def __init__"}
 
 from harness import serve
 

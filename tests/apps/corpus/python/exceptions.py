@@ -1,5 +1,5 @@
 """Errors kept with their tracebacks, and so with every local of their frames."""
-# truth: {"verdict": "leaking", "holder": "errors", "kind": "list", "class": "OrderError", "per_unit": 1, "at": "class OrderError"}
+# truth: {"verdict": "leaking", "holder": "errors", "kind": "list", "class": "OrderError", "per_unit": 1, "at": "def handle"}
 
 from harness import serve
 

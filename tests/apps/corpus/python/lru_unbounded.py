@@ -1,5 +1,5 @@
 """functools.cache on a function whose arguments are never the same twice."""
-# truth: {"verdict": "leaking", "holder": "render", "kind": "lru_cache", "class": "Page", "per_unit": 1, "at": "class Page"}
+# truth: {"verdict": "leaking", "holder": "render", "kind": "lru_cache", "class": "Page", "per_unit": 1, "at": "def __init__"}
 
 import functools
 

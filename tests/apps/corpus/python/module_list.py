@@ -1,5 +1,5 @@
 """A module's list that remembers every request."""
-# truth: {"verdict": "leaking", "holder": "history", "kind": "list", "class": "Request", "per_unit": 1, "at": "class Request"}
+# truth: {"verdict": "leaking", "holder": "history", "kind": "list", "class": "Request", "per_unit": 1, "at": "def __init__"}
 
 from harness import serve
 

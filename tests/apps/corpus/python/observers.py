@@ -1,5 +1,5 @@
 """Bound methods subscribed to a signal by views that are never closed."""
-# truth: {"verdict": "leaking", "holder": "saved.receivers", "kind": "list", "class": "method", "per_unit": 1, "at": "class View"}
+# truth: {"verdict": "leaking", "holder": "saved.receivers", "kind": "list", "class": "method", "per_unit": 1, "at": "def __init__"}
 
 from harness import serve
 

@@ -1,5 +1,5 @@
 """A worker thread keeps every job in its thread-local list."""
-# truth: {"verdict": "leaking", "holder": "jobs", "kind": "list", "class": "Job", "per_unit": 1, "at": "class Job"}
+# truth: {"verdict": "leaking", "holder": "jobs", "kind": "list", "class": "Job", "per_unit": 1, "at": "def __init__"}
 
 import queue
 import threading

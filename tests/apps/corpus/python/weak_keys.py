@@ -1,5 +1,5 @@
 """A WeakKeyDictionary whose values hold their own keys: nothing ever goes."""
-# truth: {"verdict": "leaking", "holder": "profiles", "kind": "WeakKeyDictionary", "class": "Profile", "per_unit": 1, "at": "class Profile"}
+# truth: {"verdict": "leaking", "holder": "profiles", "kind": "WeakKeyDictionary", "class": "Profile", "per_unit": 1, "at": "def __init__"}
 
 import weakref
 
