@@ -19,6 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from memwatch_controller import logs, model
+from memwatch_controller.analysis.guard import default_memory
 from memwatch_controller.analysis.runner import Limits, Runner
 from memwatch_controller.api.agents import AgentChannels
 from memwatch_controller.api.calls import CallLog
@@ -138,7 +139,7 @@ async def _parts(settings: Settings) -> AsyncIterator[Parts]:
         blobs = BlobStore.open(_blob_url(settings), settings.data_dir)
         counters = Counters()
         snapshots = Snapshots(metadata, blobs, agents, _now, counters)
-        reports = Reports(metadata, blobs, Runner(Limits()), _now, counters)
+        reports = Reports(metadata, blobs, Runner(_analysis_limits(settings)), _now, counters)
         sessions = await _sessions(stack, settings, metadata, registry, snapshots, reports)
         _at_work(stack, registry.run())
         yield Parts(
@@ -290,6 +291,14 @@ def _agent_credentials(settings: Settings) -> grpc.ChannelCredentials | None:
     if settings.tls_ca is None:
         return None
     return grpc.ssl_channel_credentials(settings.tls_ca.read_bytes())
+
+
+def _analysis_limits(settings: Settings) -> Limits:
+    return Limits(
+        workers=settings.analysis_workers,
+        memory_bytes=settings.analysis_memory_mib * 1024**2 or default_memory(),
+        seconds=settings.analysis_seconds,
+    )
 
 
 def _database_url(settings: Settings) -> str:

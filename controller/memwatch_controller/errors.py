@@ -20,6 +20,7 @@ ControllerError
 ├── OffsetOutOfRangeError    a download asked to start beyond the end
 ├── SnapshotInUseError       a session still needs it
 ├── AnalysisError            the snapshots could not be compared
+│   └── AnalysisTooLargeError  it needs more memory than there is
 └── StartError               the program cannot start with these settings
 
 `api/status.py` turns each into a `memwatch_proto.status.Failure`; a session that
@@ -455,6 +456,44 @@ class AnalysisError(ControllerError):
             f"cannot compare the snapshots of session '{self.session_id}': {self.cause}; "
             "the snapshots are kept: memwatchctl snapshots list"
         )
+
+
+class AnalysisTooLargeError(AnalysisError):
+    """Comparing the snapshots of a session needs more memory than there is.
+
+    Attributes:
+        needed_bytes: what the comparison is expected to need.
+        allowed_bytes: what the settings allow it.
+        free_bytes: what is free now.
+        transient: whether it is the machine that is short just now, not the settings.
+    """
+
+    reason = "ANALYSIS_TOO_LARGE"
+
+    def __init__(
+        self, session_id: str, needed_bytes: int, allowed_bytes: int, free_bytes: int
+    ) -> None:
+        self.needed_bytes = needed_bytes
+        self.allowed_bytes = allowed_bytes
+        self.free_bytes = free_bytes
+        self.transient = needed_bytes <= allowed_bytes
+        mib = 1024 * 1024
+        super().__init__(
+            session_id,
+            f"it needs about {needed_bytes // mib:,} MiB of memory; {allowed_bytes // mib:,} MiB "
+            f"are allowed (--analysis-memory-mib) and {free_bytes // mib:,} MiB are free; "
+            "run a controller with more, or memwatchctl compare on a larger machine",
+        )
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The figures."""
+        return {
+            **super().facts,
+            "needed_bytes": str(self.needed_bytes),
+            "allowed_bytes": str(self.allowed_bytes),
+            "free_bytes": str(self.free_bytes),
+        }
 
 
 class StartError(ControllerError):

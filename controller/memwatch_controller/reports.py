@@ -5,12 +5,13 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from memwatch_controller.analysis import document
+from memwatch_controller.analysis import document, guard
 from memwatch_controller.analysis.jobs import Job, JobFailedError, JobSnapshot
 from memwatch_controller.analysis.runner import Runner
 from memwatch_controller.counters import Counters, outcome_of
 from memwatch_controller.errors import (
     AnalysisError,
+    AnalysisTooLargeError,
     ControllerError,
     NotFoundError,
     SessionNotFinishedError,
@@ -53,12 +54,14 @@ class Reports:
         runner: Runner,
         now: Callable[[], Millis],
         counters: Counters | None = None,
+        free_bytes: Callable[[], int] = guard.free_bytes,
     ) -> None:
         self._rows = rows
         self._blobs = blobs
         self._runner = runner
         self._now = now
         self._counters = counters or Counters()
+        self._free_bytes = free_bytes
 
     async def compare(self, session_id: str, target_id: str, snapshot_ids: Sequence[str]) -> str:
         """Compares a target's snapshots, oldest first; the id of the stored report.
@@ -104,6 +107,13 @@ class Reports:
             raise SessionNotFinishedError("show the report of", wanted, session.state)
         raise NotFoundError("report", wanted)
 
+    def _check_size(self, session_id: str, snapshots: Sequence[Snapshot]) -> None:
+        """Refuses what this machine cannot hold, before it is read."""
+        needed = guard.needed_bytes([snapshot.raw_size_bytes for snapshot in snapshots])
+        allowed, free = self._runner.limits.memory_bytes, self._free_bytes()
+        if needed > min(allowed, free):
+            raise AnalysisTooLargeError(session_id, needed, allowed, free)
+
     async def _snapshot(self, session_id: str, snapshot_id: str) -> Snapshot:
         snapshot = await self._rows.get_snapshot(snapshot_id)
         if snapshot is None:
@@ -113,6 +123,7 @@ class Reports:
     async def _make(
         self, report_id: str, session_id: str, target_id: str, snapshots: Sequence[Snapshot]
     ) -> Report:
+        self._check_size(session_id, snapshots)
         async with contextlib.AsyncExitStack() as stack:
             files = []
             for snapshot in snapshots:

@@ -37,6 +37,9 @@ class Settings:
         retry_seconds: how long a session tries again where an agent does not answer.
         max_sessions: sessions that are open at once.
         max_captures: snapshots that are taken at once.
+        analysis_workers: comparisons that run at once.
+        analysis_memory_mib: memory of one of them; 0: three quarters of the machine's.
+        analysis_seconds: time of one of them.
         host: name of this host or pod.
     """
 
@@ -56,6 +59,9 @@ class Settings:
     retry_seconds: float
     max_sessions: int
     max_captures: int
+    analysis_workers: int
+    analysis_memory_mib: int
+    analysis_seconds: float
     host: str
 
 
@@ -80,6 +86,9 @@ _FLAGS = (
     ("heartbeat-seconds", "N", "how often agents say that they live", "5"),
     ("retry-seconds", "N", "how long a session tries an agent that does not answer", "300"),
     ("max-sessions", "N", "sessions that are open at once", "2000"),
+    ("analysis-workers", "N", "comparisons that run at once, each in a process of its own", "1"),
+    ("analysis-memory-mib", "N", "memory of one of them; 0: 3/4 of the machine's", "0"),
+    ("analysis-seconds", "N", "time of one of them", "1800"),
     ("max-captures", "N", "snapshots that are taken at once", "32"),
 )
 
@@ -118,6 +127,11 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
         retry_seconds=_number("--retry-seconds", value("retry_seconds"), 0, 86_400),
         max_sessions=int(_number("--max-sessions", value("max_sessions"), 1, 100_000)),
         max_captures=int(_number("--max-captures", value("max_captures"), 1, 1_000)),
+        analysis_workers=int(_number("--analysis-workers", value("analysis_workers"), 1, 64)),
+        analysis_memory_mib=int(
+            _number("--analysis-memory-mib", value("analysis_memory_mib"), 0, 1 << 24)
+        ),
+        analysis_seconds=_number("--analysis-seconds", value("analysis_seconds"), 1, 86_400),
         host=environ.get("POD_NAME", "") or host,
     )
     _check_auth(settings)

@@ -5,11 +5,12 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from memwatch_controller.analysis import jobs
+from memwatch_controller.analysis.guard import default_memory
 
 #: An answer of 500 classes with the longest names is far below this.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -33,7 +34,7 @@ class Limits:
     """
 
     workers: int = 1
-    memory_bytes: int = 4 * 1024**3
+    memory_bytes: int = field(default_factory=default_memory)
     seconds: float = 1800.0
 
 

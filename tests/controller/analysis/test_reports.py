@@ -14,6 +14,7 @@ from memwatch_controller.analysis.jobs import (
 from memwatch_controller.analysis.runner import Limits
 from memwatch_controller.errors import (
     AnalysisError,
+    AnalysisTooLargeError,
     BlobLostError,
     NotFoundError,
     SessionNotFinishedError,
@@ -29,9 +30,8 @@ from tests.controller.builders import session
 class FakeRunner:
     """Answers without a process; keeps the jobs."""
 
-    limits = Limits()
-
     def __init__(self) -> None:
+        self.limits = Limits()
         self.jobs: list[Job] = []
         self.failure = ""
 
@@ -108,6 +108,23 @@ async def test_too_few_or_deleted_snapshots_fail_clearly(reports, snapshots):
         await reports.compare("s-1", "t-1", [one.id])
     with pytest.raises(AnalysisError, match="'gone' was deleted"):
         await reports.compare("s-1", "t-1", [one.id, "gone"])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "free", "transient"), [(1 << 40, 1 << 20, True), (1 << 20, 1 << 40, False)]
+)
+async def test_what_the_machine_cannot_hold_is_refused(
+    rows, blobs, snapshots, runner, allowed, free, transient
+):
+    """Before anything is read, with the figures; later it may go where only others use memory."""
+    runner.limits = Limits(memory_bytes=allowed)
+    reports = Reports(rows, blobs, runner, now=lambda: 1, free_bytes=lambda: free)
+    ids = [(await uploaded(snapshots, number)).id for number in range(2)]
+    with pytest.raises(AnalysisTooLargeError, match="needs about 256 MiB") as caught:
+        await reports.compare("s-1", "t-1", ids)
+    assert caught.value.transient is transient
+    assert caught.value.facts["free_bytes"] == str(free)
+    assert runner.jobs == []
 
 
 async def test_a_lost_blob_is_told(reports, snapshots, tmp_path):

@@ -26,7 +26,7 @@ _STATUS = {
 }
 
 #: Reasons that HTTP has a better word for than their code's.
-_STATUS_OF_REASON = {Reason.STORE_FULL.value: 507}
+_STATUS_OF_REASON = {Reason.STORE_FULL.value: 507, Reason.ANALYSIS_TOO_LARGE.value: 507}
 
 #: What a status of HTTP's own means as a code, for routes that are not there.
 _CODES = {
