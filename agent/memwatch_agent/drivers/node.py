@@ -160,7 +160,7 @@ class _Door:
         self.notes: list[str] = []
         self._ours = ours
         self._listener: TcpRow | None = None
-        self._socket: ClientConnection | None = None
+        self._link: NodeLink | None = None
 
     async def enter(self) -> "NodeLink":
         """Opens the inspector where it is shut, and connects to it."""
@@ -172,8 +172,8 @@ class _Door:
         self._check_exposure(self._listener)
         if not self._ours:
             await inspector.check_undisturbed(self.target, self._listener)
-        self._socket = await _connected(self.target, self._listener)
-        return NodeLink(self.target, self._socket, self.notes)
+        self._link = await self._connected(self._listener)
+        return self._link
 
     def _mark(self) -> None:
         try:
@@ -219,10 +219,10 @@ class _Door:
         if listener is None:
             return self._forget_unless_it_may_open_yet()
         for _ in range(SHUT_TRIES):
-            if self._socket is None and not await inspector.is_shut(self.target, listener):
-                self._socket = await _connected(self.target, listener)
-            if self._socket is not None:
-                await NodeLink(self.target, self._socket, []).end()
+            if self._link is None and not await inspector.is_shut(self.target, listener):
+                self._link = await self._connected(listener)
+            if self._link is not None:
+                await self._link.end()
                 await self._hang_up()
             if await _until_shut(self.target, listener):
                 return self._unmark()
@@ -230,10 +230,13 @@ class _Door:
             self.target.pid, f"its inspector's port {listener.port} stays open"
         )
 
+    async def _connected(self, listener: TcpRow) -> "NodeLink":
+        return NodeLink(self.target, await _connected(self.target, listener), self.notes)
+
     async def _hang_up(self) -> None:
-        if self._socket is not None:
-            await self._socket.close()
-            self._socket = None
+        if self._link is not None:
+            await self._link.hang_up()
+            self._link = None
 
     def _forget_unless_it_may_open_yet(self) -> None:
         """A busy app may open its inspector when it gets round to the signal, minutes later."""
@@ -249,6 +252,8 @@ class NodeLink:
         self._socket = web_socket
         self._notes = notes
         self._cdp = cdp.Connection()
+        self._waiting: dict[int, str] = {}  # the method of each command that is not answered
+        self._results: dict[int, Mapping[str, Any]] = {}
 
     async def figures(self) -> HeapFigures:
         """V8's used heap and its limit."""
@@ -302,29 +307,35 @@ class NodeLink:
         since from Node 22 on the command only queues the snapshot.)
         """
         clock = ("Runtime.evaluate", cdp.evaluate_params(_MILLIS))
-        take = ("HeapProfiler.takeHeapSnapshot", cdp.take_snapshot_params())
         progress = Throttled(report)
-        results: dict[int, Mapping[str, Any]] = {}
-        begun = False
+        ended: int | None = None
         async with _answering(self._target):
-            _, started = await self._run(("HeapProfiler.enable", {}), clock)
-            waiting = await self._send(take)
-            while waiting:
-                event = await self._next(waiting, results)
-                if not begun and isinstance(event, cdp.Chunk | cdp.SnapshotProgress):
-                    begun = True
-                    waiting |= await self._send(clock)
+            _, before = await self._run(("HeapProfiler.enable", {}), clock)
+            await self._send(("HeapProfiler.takeHeapSnapshot", cdp.take_snapshot_params()))
+            while self._waiting:
+                event = await self._next()
+                if ended is None and isinstance(event, cdp.Chunk | cdp.SnapshotProgress):
+                    ended = await self._send(clock)
                 if isinstance(event, cdp.Chunk):
                     await artifact.take(event.data)
                 elif isinstance(event, cdp.SnapshotProgress):
                     progress.report(Progress(Stage.CAPTURING, event.done, event.total))
-            return _between(started, results[max(results)] if begun else {})
+            return _between(before, self._results.pop(ended)) if ended else None
 
     async def end(self) -> None:
-        """Has the target shut its inspector, which ends this connection; drops what still comes."""
-        params = cdp.evaluate_params(_SHUT)
+        """Has the target shut its inspector, which ends this connection.
+
+        What the target still has to say is read first, and dropped: Node 24 was seen to crash when
+        its inspector was shut with a snapshot on its way out (docs/decisions/0005-node-attach.md).
+        """
         with contextlib.suppress(ConnectionClosed, cdp.ProtocolError):
-            await self._run(("Runtime.evaluate", params))
+            while self._waiting:
+                await self._next()
+            await self._run(("Runtime.evaluate", cdp.evaluate_params(_SHUT)))
+
+    async def hang_up(self) -> None:
+        """Closes the connection."""
+        await self._socket.close()
 
     async def _run(self, *commands: Command) -> list[Mapping[str, Any]]:
         """Sends the commands at once; returns their results when all are answered.
@@ -333,31 +344,27 @@ class NodeLink:
             cdp.ProtocolError: the peer refuses one, or does not speak CDP.
             ConnectionClosed: the connection ended.
         """
-        results: dict[int, Mapping[str, Any]] = {}
-        waiting: dict[int, str] = {}
-        for command in commands:
-            waiting |= await self._send(command)
-        while waiting:
-            await self._next(waiting, results)
-        return [results[id_] for id_ in sorted(results)]
+        ids = [await self._send(command) for command in commands]
+        while not self._results.keys() >= set(ids):
+            await self._next()
+        return [self._results.pop(id_) for id_ in ids]
 
-    async def _send(self, command: Command) -> dict[int, str]:
-        """Sends a command; returns its method by its id."""
-        method, params = command
-        id_, text = self._cdp.command(method, params)
+    async def _send(self, command: Command) -> int:
+        """Sends a command; returns its id."""
+        id_, text = self._cdp.command(*command)
+        self._waiting[id_] = command[0]
         await self._socket.send(text)
-        return {id_: method}
+        return id_
 
-    async def _next(
-        self, waiting: dict[int, str], results: dict[int, Mapping[str, Any]]
-    ) -> cdp.Event:
-        """The next event; an answer goes from `waiting` to `results`."""
+    async def _next(self) -> cdp.Event:
+        """The next event; an answer's result is put among the results."""
         event = self._cdp.receive(await self._socket.recv(decode=False))
         if isinstance(event, cdp.Refusal):
-            method = waiting.get(event.id, "a command")
+            method = self._waiting.pop(event.id, "a command")
             raise cdp.ProtocolError(f"{method} was refused: {event.message}")
-        if isinstance(event, cdp.Reply) and waiting.pop(event.id, ""):
-            results[event.id] = event.result
+        if isinstance(event, cdp.Reply):
+            self._waiting.pop(event.id)
+            self._results[event.id] = event.result
         return event
 
 
