@@ -31,7 +31,7 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.OK: "done",
     ExitCode.FAILURE: "failed for a reason without a code of its own",
     ExitCode.USAGE: "wrong flag or argument",
-    ExitCode.NOT_FOUND: "no such target, session, snapshot or report; an ended target; or more than one",
+    ExitCode.NOT_FOUND: "no such target, session, snapshot or report; target ended, or several",
     ExitCode.REFUSED: "capture refused before the target was touched: headroom, pause, no way in",
     ExitCode.UNREACHABLE: "controller or agent cannot be reached",
     ExitCode.UNAUTHENTICATED: "token missing or wrong",

@@ -19,17 +19,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: A column is not cut below this: less says nothing.
+MIN_CUT_WIDTH = 8
+
 
 class Column(NamedTuple, Generic[T]):
     """One column: its head, how a cell is made, and how it is set.
 
-    `style` names a colour for a cell's text; ids are `whole`: never cut to fit a terminal.
+    `style` names a colour for a cell's text. Only a column that may be `cut` is shortened to
+    fit a terminal: ids, figures and paths never are.
     """
 
     head: str
     cell: Callable[[T], str]
     right: bool = False
-    whole: bool = False
+    cut: bool = False
     style: Callable[[str], str] | None = None
 
 
@@ -58,7 +62,7 @@ class Output:
         if style and self._stream.isatty():
             from rich.text import Text
 
-            self._console().print(Text(printable(text), style))
+            self._console().print(Text(printable(text), style), soft_wrap=True)
         else:
             self._write(printable(text) + "\n")
 
@@ -105,10 +109,11 @@ class Output:
     def table(self, columns: Sequence[Column[T]], rows: Sequence[T]) -> None:
         """Prints rows under the heads of their columns."""
         cells = [[printable(column.cell(row)) for column in columns] for row in rows]
+        heads = [column.head for column in columns]
         if self._stream.isatty():
-            self._rich_table(columns, cells)
+            self._styled_table(columns, [heads, *cells])
         else:
-            self._plain_table(columns, cells)
+            self._plain_table(columns, [heads, *cells])
 
     def flush(self) -> None:
         """Lets what was printed be seen now."""
@@ -124,37 +129,33 @@ class Output:
     def _write(self, text: str) -> None:
         self._stream.write(text)
 
-    def _plain_table(self, columns: Sequence[Column[T]], cells: list[list[str]]) -> None:
-        table = [[column.head for column in columns], *cells]
-        widths = [max(len(row[i]) for row in table) for i in range(len(columns))]
+    def _plain_table(self, columns: Sequence[Column[T]], table: list[list[str]]) -> None:
+        """Sets a table for programs and pipes: nothing is cut."""
+        widths = fit(columns, table, len)
         for row in table:
-            set_ = [
+            cells = [
                 f"{cell:>{width}}" if column.right else f"{cell:<{width}}"
                 for cell, width, column in zip(row, widths, columns, strict=True)
             ]
-            self._write("  ".join(set_).rstrip() + "\n")
+            self._write("  ".join(cells).rstrip() + "\n")
 
-    def _rich_table(self, columns: Sequence[Column[T]], cells: list[list[str]]) -> None:
-        from rich.table import Table
+    def _styled_table(self, columns: Sequence[Column[T]], table: list[list[str]]) -> None:
+        """Sets a table with colours, cut to the width of the terminal."""
+        from rich.cells import cell_len
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(
-                column.head,
-                justify="right" if column.right else "left",
-                no_wrap=True,
-                overflow="fold" if column.whole else "ellipsis",
-                min_width=_widest(column, columns, cells) if column.whole else 4,
-            )
-        for row in cells:
-            table.add_row(
-                *(
-                    Text(cell, column.style(cell) if column.style else "")
-                    for cell, column in zip(row, columns, strict=True)
-                )
-            )
-        self._console().print(table)
+        console = self._console()
+        widths = fit(columns, table, cell_len, console.width)
+        for number, row in enumerate(table):
+            line = Text(end="")
+            for column, cell, width in zip(columns, row, widths, strict=True):
+                style = "bold" if number == 0 else (column.style(cell) if column.style else "")
+                set_ = Text(cell, style)
+                set_.truncate(width, overflow="ellipsis")
+                set_.align("right" if column.right else "left", width)
+                line.append("  " if line else "").append_text(set_)
+            line.rstrip()
+            console.print(line, soft_wrap=True)
 
     def _console(self) -> "Console":
         from rich.console import Console
@@ -164,9 +165,26 @@ class Output:
         )
 
 
-def _widest(column: Column[T], columns: Sequence[Column[T]], cells: list[list[str]]) -> int:
-    index = columns.index(column)
-    return max((len(row[index]) for row in cells), default=len(column.head))
+def fit(
+    columns: Sequence[Column[T]],
+    table: Sequence[Sequence[str]],
+    length: Callable[[str], int],
+    width: int = 0,
+) -> list[int]:
+    """The widths of columns; those that may be cut are, the widest first, to fit `width`. Pure.
+
+    A `width` of 0 cuts nothing. Where the rest is too wide lines grow beyond the width.
+    """
+    widths = [max(length(row[i]) for row in table) for i in range(len(columns))]
+    over = sum(widths) + 2 * (len(columns) - 1) - width if width else 0
+    while over > 0:
+        cuttable = [i for i, c in enumerate(columns) if c.cut and widths[i] > MIN_CUT_WIDTH]
+        if not cuttable:
+            break
+        widest = max(cuttable, key=lambda i: widths[i])
+        widths[widest] -= 1
+        over -= 1
+    return widths
 
 
 def plain(message: "Message") -> Any:

@@ -182,7 +182,7 @@ class Bar:
 
     def note(self, sentence: str) -> None:
         """Writes a line above the bar."""
-        self._progress.console.print(printable(sentence), markup=False)
+        self._progress.console.print(printable(sentence), markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -62,20 +62,32 @@ def _whose(session: "Session", target_id: str) -> str:
 def _show_snapshots(
     out: Output, session: "Session", files: Sequence[Path], dashboard_url: str
 ) -> None:
+    """The snapshots: where their files are, or how to get them."""
     taken = [snapshot for target in session.targets for snapshot in target.snapshots]
-    out.table(_SNAPSHOTS, taken)
-    for path in files:
-        out.line(f"file: {path}")
-    if not files and taken:
-        out.line(f"'memwatchctl snapshots download {taken[0].id}' fetches one")
+    if len(files) == len(taken):
+        out.table(_SAVED, list(zip(taken, files, strict=True)))
+        return
+    out.table(_STORED, taken)
+    out.line(f"'memwatchctl snapshots download {taken[0].id}' fetches one" if taken else "")
     if dashboard_url:
         out.line(f"dashboard: {dashboard_url.rstrip('/')}/sessions/{session.id}")
 
 
-_SNAPSHOTS: Sequence[Column["Snapshot"]] = (
-    Column("PHASE", lambda s: s.phase + (" (late)" if s.late else "")),
-    Column("SNAPSHOT", lambda s: s.id, whole=True),
+def _phase(snapshot: "Snapshot") -> str:
+    return snapshot.phase + (" (late)" if snapshot.late else "")
+
+
+_STORED: Sequence[Column["Snapshot"]] = (
+    Column("PHASE", _phase),
+    Column("SNAPSHOT", lambda s: s.id),
     Column("SIZE", lambda s: size(s.raw_size_bytes), right=True),
     Column("PAUSE", snapshots.pause, right=True),
-    Column("FILE NAME", lambda s: s.file_name),
+    Column("FILE NAME", lambda s: s.file_name, cut=True),
+)
+
+_SAVED: Sequence[Column[tuple["Snapshot", Path]]] = (
+    Column("PHASE", lambda pair: _phase(pair[0])),
+    Column("SIZE", lambda pair: size(pair[0].raw_size_bytes), right=True),
+    Column("PAUSE", lambda pair: snapshots.pause(pair[0]), right=True),
+    Column("FILE", lambda pair: str(pair[1])),
 )

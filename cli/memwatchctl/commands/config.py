@@ -48,7 +48,7 @@ def get_contexts(context: click.Context) -> None:
 
 _COLUMNS: tuple[Column[_Row], ...] = (
     Column("", lambda row: "*" if row[2] else ""),
-    Column("NAME", lambda row: row[0], whole=True),
+    Column("NAME", lambda row: row[0]),
     Column("CONTROLLER", lambda row: row[1].controller or "-"),
     Column("TOKEN FILE", lambda row: row[1].token_file or "-"),
     Column("TLS CA", lambda row: row[1].tls_ca or "-"),

@@ -104,7 +104,7 @@ def _style(cell: str) -> str:
 
 
 _CLASSES: Sequence[Column["ClassGrowth"]] = (
-    Column("CLASS", lambda c: c.class_name or "-"),
+    Column("CLASS", lambda c: c.class_name or "-", cut=True),
     Column("BEFORE", lambda c: f"{c.count_before:,}", right=True),
     Column("AFTER", lambda c: f"{c.count_after:,}", right=True),
     Column("GROWTH", lambda c: signed(_count_growth(c)), right=True, style=_style),
@@ -115,8 +115,8 @@ _CLASSES: Sequence[Column["ClassGrowth"]] = (
 )
 
 _COLUMNS: Sequence[Column["Report"]] = (
-    Column("REPORT", lambda r: r.id, whole=True),
-    Column("SESSION", lambda r: r.session_id),
+    Column("REPORT", lambda r: r.id),
+    Column("SESSION", lambda r: r.session_id, cut=True),
     Column(
         "AGE",
         lambda r: age((datetime.now(UTC) - r.create_time.ToDatetime(UTC)).total_seconds()),
@@ -128,5 +128,5 @@ _COLUMNS: Sequence[Column["Report"]] = (
         right=True,
         style=_style,
     ),
-    Column("SUMMARY", lambda r: r.summary),
+    Column("SUMMARY", lambda r: r.summary, cut=True),
 )

@@ -184,20 +184,20 @@ def _ago(session: "Session") -> str:
 
 
 _COLUMNS: Sequence[Column["Session"]] = (
-    Column("SESSION", lambda s: s.id, whole=True),
-    Column("SERVICE", lambda s: _service(s) or "-"),
+    Column("SESSION", lambda s: s.id),
+    Column("SERVICE", lambda s: _service(s) or "-", cut=True),
     Column("STATE", lambda s: word(s, "state"), style=lambda s: _STYLES.get(s, "cyan")),
     Column("TARGETS", lambda s: str(len(s.targets)), right=True),
     Column("SNAPSHOTS", lambda s: str(sum(len(t.snapshots) for t in s.targets)), right=True),
     Column("AGE", _ago, right=True),
-    Column("NEXT", lambda s: _next(s) or "-"),
+    Column("NEXT", lambda s: _next(s) or "-", cut=True),
 )
 
 _TARGETS: Sequence[Column["SessionTarget"]] = (
     Column("SERVICE", lambda t: t.target.service or "-"),
-    Column("TARGET", lambda t: t.target.id, whole=True),
+    Column("TARGET", lambda t: t.target.id),
     Column("PID", lambda t: str(t.target.pid), right=True),
     Column("STATE", lambda t: word(t, "state"), style=lambda s: _STYLES.get(s, "cyan")),
     Column("SNAPSHOTS", lambda t: str(len(t.snapshots)), right=True),
-    Column("ERROR", lambda t: t.error.message or "-"),
+    Column("ERROR", lambda t: t.error.message or "-", cut=True),
 )

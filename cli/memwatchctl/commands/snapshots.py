@@ -173,11 +173,13 @@ def _ago(snapshot: "Snapshot") -> str:
 
 
 COLUMNS: Sequence[Column["Snapshot"]] = (
-    Column("SNAPSHOT", lambda s: s.id, whole=True),
-    Column("SESSION", lambda s: s.session_id or "-"),
+    Column("SNAPSHOT", lambda s: s.id),
+    Column("SESSION", lambda s: s.session_id or "-", cut=True),
     Column("PHASE", lambda s: (s.phase or "-") + (" (late)" if s.late else "")),
-    Column("SERVICE", lambda s: s.service or "-"),
-    Column("RUNTIME", lambda s: f"{word(s, 'runtime')} {s.runtime_version}".strip() or "-"),
+    Column("SERVICE", lambda s: s.service or "-", cut=True),
+    Column(
+        "RUNTIME", lambda s: f"{word(s, 'runtime')} {s.runtime_version}".strip() or "-", cut=True
+    ),
     Column("SIZE", lambda s: size(s.raw_size_bytes), right=True),
     Column("STORED", lambda s: size(s.stored_size_bytes), right=True),
     Column("PAUSE", pause, right=True),

@@ -96,14 +96,14 @@ def watch(context: click.Context, target: str) -> None:
 def columns() -> Sequence[Column["Target"]]:
     """The table of targets."""
     return (
-        Column("SERVICE", lambda t: t.service or "-"),
-        Column("TARGET", lambda t: t.id, whole=True),
-        Column("RUNTIME", runtime),
+        Column("SERVICE", lambda t: t.service or "-", cut=True),
+        Column("TARGET", lambda t: t.id),
+        Column("RUNTIME", runtime, cut=True),
         Column("PID", lambda t: str(t.pid), right=True),
-        Column("WHERE", where),
+        Column("WHERE", where, cut=True),
         Column("RSS", lambda t: _bytes(t, "rss_bytes"), right=True),
         Column("STATE", lambda t: word(t, "state"), style=lambda s: _STYLES.get(s, "")),
-        Column("CAPTURE", ways),
+        Column("CAPTURE", ways, cut=True),
     )
 
 
