@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -39,7 +40,10 @@ def test_fit(shape, width):
 def test_table_without_a_terminal():
     """Plain columns: heads, left and right, no blank at the end, nothing cut, controls escaped."""
     out = io.StringIO()
-    columns = [Column("NAME", lambda row: row[0], cut=True), Column("N", lambda row: row[1], True)]
+    columns: list[Column[Any]] = [
+        Column("NAME", lambda row: row[0], cut=True),
+        Column("N", lambda row: row[1], True),
+    ]
     Output("table", stream=out).table(columns, [("a" * 200, "1"), ("b\n\x1b[m", "22")])
 
     assert out.getvalue().splitlines() == [
