@@ -31,6 +31,9 @@ from memwatch_agent.drivers.errors import (
 )
 from memwatch_agent.drivers.identity import is_alive
 
+#: How long a process whose socket has closed may take to be seen ended.
+ENDING_SECONDS = 0.5
+
 #: A hook answers from the app's own loop (Node) or thread (Python): a busy app is slow, but one
 #: that says nothing for this long is stuck.
 ANSWER_SECONDS = 10.0
@@ -84,7 +87,7 @@ async def _connected(target: Process) -> tuple[asyncio.StreamReader, asyncio.Str
                 target.hook_socket, limit=READ_BYTES
             )
     except (OSError, TimeoutError) as error:
-        raise _gone_or(target, NoWayInError, f"its hook does not answer ({error})") from error
+        raise await _gone_or(target, NoWayInError, f"its hook does not answer ({error})") from error
     peer = _peer_pid(writer)
     if target.visible and peer not in (0, target.pid):
         writer.close()
@@ -118,7 +121,7 @@ class HookLink:
             if isinstance(event, hookwire.Hello):
                 self._check(event)
                 return event
-        raise self._ended("its hook closed the connection at once")
+        raise await self._ended("its hook closed the connection at once")
 
     def _check(self, hello: hookwire.Hello) -> None:
         other_pid = not self._target.visible and hello.pid != self._target.pid
@@ -173,7 +176,7 @@ class HookLink:
                     raise self._refused(event)
                 case _:
                     pass
-        raise self._ended("its hook closed the connection half-way")
+        raise await self._ended("its hook closed the connection half-way")
 
     def _facts(
         self, artifact: Artifact, meter: CostMeter, result: Mapping[str, Any]
@@ -214,7 +217,7 @@ class HookLink:
                     raise self._refused(event)
                 case _:
                     pass
-        raise self._ended("its hook closed the connection")
+        raise await self._ended("its hook closed the connection")
 
     async def _events(self, seconds: float | None) -> AsyncIterator[hookwire.Event]:
         """What the hook says until it closes; `seconds` bounds the silence before each word."""
@@ -233,7 +236,7 @@ class HookLink:
                 "it may be too busy; try again",
             ) from error
         except ConnectionError as error:
-            raise self._ended(f"the connection to its hook broke ({error})") from error
+            raise await self._ended(f"the connection to its hook broke ({error})") from error
 
     def _refused(self, event: hookwire.Failed) -> DriverError:
         if event.reason == "BUSY":
@@ -242,8 +245,8 @@ class HookLink:
             self._target.pid, f"its hook says {event.reason}: {event.message}"
         )
 
-    def _ended(self, cause: str) -> DriverError:
-        return _gone_or(self._target, CaptureFailedError, cause)
+    async def _ended(self, cause: str) -> DriverError:
+        return await _gone_or(self._target, CaptureFailedError, cause)
 
 
 async def _within(seconds: float | None, waiting: Awaitable[_T]) -> _T:
@@ -251,8 +254,11 @@ async def _within(seconds: float | None, waiting: Awaitable[_T]) -> _T:
         return await waiting
 
 
-def _gone_or(target: Process, kind: type[DriverError], cause: str) -> DriverError:
+async def _gone_or(target: Process, kind: type[DriverError], cause: str) -> DriverError:
     """TargetEndedError where the process is gone, else the error that fits the cause."""
+    # A process that is killed closes its sockets a moment before /proc says that it has ended.
+    if is_alive(target):
+        await asyncio.sleep(ENDING_SECONDS)
     if not is_alive(target):
         return TargetEndedError(target.pid, f"it has ended ({cause})", "capture its successor")
     return kind(target.pid, cause, "try again")

@@ -15,7 +15,12 @@ import sqlalchemy as sa
 import structlog
 
 from memwatch_controller import model
-from memwatch_controller.errors import AgentError, ControllerError
+from memwatch_controller.errors import (
+    AgentError,
+    ControllerError,
+    TargetEndedError,
+    TargetNotFoundError,
+)
 from memwatch_controller.model import Millis, Session, SessionTarget, Snapshot
 from memwatch_controller.sessions import plan as planning
 from memwatch_controller.sessions.engine import Scheduled, Work, WorkKind
@@ -295,6 +300,10 @@ class Phases:
             return None
         session, part = found
         doing = f"compare the snapshots of '{display_name(part)}'"
+        if error.reason == TargetNotFoundError.reason:
+            error = TargetEndedError(
+                work.target_id
+            )  # the session knew it, the agent no longer does
         if work.kind is WorkKind.CAPTURE:
             phase = planning.phase_name(work.number, session.plan.snapshots)
             doing = f"take snapshot '{phase}' of '{display_name(part)}'"
