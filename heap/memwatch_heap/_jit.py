@@ -43,8 +43,8 @@ class Kernel:
         _find_cache(numba.core.config)
         try:
             jitted = numba.njit(self.signatures, cache=True, nogil=True)(self.function)
-        except RuntimeError as problem:
-            if "cannot cache" not in str(problem):
+        except (OSError, RuntimeError) as problem:
+            if isinstance(problem, RuntimeError) and "cannot cache" not in str(problem):
                 raise
             jitted = numba.njit(self.signatures, nogil=True)(self.function)
         self._compiled = jitted
@@ -63,14 +63,21 @@ def kernel(*signatures: str) -> Callable[[Callable[..., Any]], Kernel]:
 
 
 def _find_cache(config: Any) -> None:
-    """Gives numba a folder of its own where the package's and the user's cannot be written."""
-    if config.CACHE_DIR:
+    """Tells numba where compiled kernels are, where its own choice would fail.
+
+    That is: beside the source, although that is read-only, if they were compiled there at install;
+    else in a folder of our own, if neither the source's nor the user's can be written.
+    """
+    if config.CACHE_DIR or config.CACHE_LOCATOR_CLASSES:
         return
-    here = Path(__file__).parent / "__pycache__"
-    home = Path.home() / ".cache"
-    if _writable(here) or _writable(home):
+    beside = Path(__file__).parent / "_kernels" / "__pycache__"
+    if _writable(beside):
         return
-    config.CACHE_DIR = _private_folder(Path(tempfile.gettempdir()) / f"memwatch-{os.getuid()}")
+    if any(beside.glob("*.nbi")):
+        config.CACHE_LOCATOR_CLASSES = "memwatch_heap._shipped.ShippedLocator"
+    elif not _writable(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")):
+        folder = Path(tempfile.gettempdir()) / f"memwatch-numba-{os.getuid()}"
+        config.CACHE_DIR = _private_folder(folder)
 
 
 def _private_folder(folder: Path) -> str:

@@ -175,6 +175,16 @@ class HeapGraph:
         named = kernels("graph").greatest_name(self.edge_type, self.edge_name, self.indexed_edges())
         if named >= strings:
             yield f"an edge is named by string {named} of {strings}"
-        twice = kernels("graph").repeated_id(self.node_id)
+        twice = _repeated(self.node_id)
         if twice >= 0:
             yield f"id {int(self.node_id[twice])} occurs twice, at node {twice} the second time"
+
+
+def _repeated(ids: NDArray[Any]) -> int:
+    """The first node whose id an earlier node has too; -1 where all differ."""
+    top = int(ids.max())
+    if top < 1024 + 128 * len(ids):  # a bit per possible id: V8's ids are dense
+        return int(kernels("graph").repeated_id(ids, top))
+    order = np.argsort(ids, kind="stable")
+    again = order[1:][ids[order][1:] == ids[order][:-1]]
+    return int(again.min()) if len(again) else -1

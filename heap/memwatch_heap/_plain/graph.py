@@ -13,7 +13,7 @@ def greatest_name(
     return int(names.max()) if len(names) else -1
 
 
-def repeated_id(ident: NDArray[Any]) -> int:
+def repeated_id(ident: NDArray[Any], top: int) -> int:
     seen: set[int] = set()
     for place, value in enumerate(ident.tolist()):
         if value in seen:

@@ -1,5 +1,7 @@
 """What a tokenizer's kernel and its caller tell each other in an array of eight int64."""
 
+# numba's cache of `_kernels/tokens.py` does not see changes here: change that file too.
+
 # Places: what happened; the next byte; rows done; edges up to here, or the depth and mode of a
 # scan; the field or byte that is wrong.
 STATUS, POS, ROW, EDGES, FIELD = 0, 1, 2, 3, 4
