@@ -5,7 +5,7 @@ from typing import Any
 from numba.core.caching import InTreeCacheLocator
 
 
-class ShippedLocator(InTreeCacheLocator):  # type: ignore[misc]
+class ShippedLocator(InTreeCacheLocator):
     """numba's own place for caches, without the question whether it can be written."""
 
     @classmethod

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from memwatch_heap._backend import kernels
 from memwatch_heap.errors import SnapshotError, UnknownNodeError
 from memwatch_heap.string_table import StringTable
+from memwatch_heap.traces import AllocationTraces
 
 # A node or an edge is counted in 32 bits; two values stay free as marks.
 MAX_NODES = 0xFFFF_FFF0
@@ -48,24 +49,6 @@ class Locations:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AllocationTraces:
-    """Where objects were allocated, if allocation tracking was on.
-
-    `functions` has a row per function: its fields are named in `function_fields`. The trace tree
-    is flat: parent (itself for the root), function row, count and size of each trace node, and
-    `row_of`, which finds the row of a trace node's id.
-    """
-
-    function_fields: tuple[str, ...]
-    functions: NDArray[np.uint64]
-    node_id: U32
-    parent: U32
-    function: U32
-    count: NDArray[np.uint64]
-    size: NDArray[np.uint64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class HeapGraph:
     """One snapshot. Node i has the edges first_edge[i] up to first_edge[i + 1].
 
@@ -80,7 +63,8 @@ class HeapGraph:
         edge_type: code per edge. edge_name: string index, or the number for types element and
             hidden. edge_to: node.
         detachedness: 0 unknown, 1 attached, 2 detached; None where the file has no such field.
-        trace_node: id of the allocation's trace node; None likewise.
+        trace_node: id of the allocation's trace node, 0 for none; None likewise.
+        traces: the trace nodes, in snapshots taken while allocations were tracked.
         extra_native_bytes: memory outside the heap that the file's header reports.
     """
 

@@ -13,7 +13,7 @@ from memwatch_heap._backend import kernels
 
 _PARTS = (
     "classes", "diff", "distances", "dom", "dominators", "graph", "interfaces", "retainers",
-    "shallow", "strings", "tokens",
+    "shallow", "strings", "tokens", "traces",
 )  # fmt: skip
 
 

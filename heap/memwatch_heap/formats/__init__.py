@@ -13,7 +13,11 @@ __all__ = ["Progress", "read"]
 
 
 def read(
-    snapshot: Path | str | BinaryIO, *, name: str | None = None, progress: Progress | None = None
+    snapshot: Path | str | BinaryIO,
+    *,
+    name: str | None = None,
+    progress: Progress | None = None,
+    max_bytes: int | None = None,
 ) -> HeapGraph:
     """The checked graph of a snapshot; what it is packed with is seen from its first bytes.
 
@@ -21,15 +25,16 @@ def read(
         snapshot: a file, or a binary stream that is read to the end of the snapshot.
         name: what errors call it; the file's name if not given.
         progress: called after each block with the bytes read from disk and the file's size.
+        max_bytes: refuse a snapshot that is longer than this when unpacked.
 
     Raises:
         SnapshotError: it cannot be read, is cut short, or contradicts itself.
     """
     if isinstance(snapshot, str | Path):
-        source = Source.open(Path(snapshot))
-        source.name = name or source.name
+        source = Source.open(Path(snapshot), name, max_bytes)
     else:
-        source = Source(snapshot, name or str(getattr(snapshot, "name", "stream")))
+        label = name or str(getattr(snapshot, "name", "stream"))
+        source = Source(snapshot, label, max_bytes=max_bytes)
     with source:
         try:
             return read_v8(Cursor(source, progress))

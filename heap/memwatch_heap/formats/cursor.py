@@ -62,11 +62,11 @@ class Cursor:
     def peek(self) -> int:
         """The next byte that is no white space, -1 at the end."""
         while True:
-            while self.pos < self.end:
-                byte = int(self.buffer[self.pos])
-                if byte not in _WHITE:
-                    return byte
-                self.pos += 1
+            rest = self.buffer[self.pos : self.end].tobytes()
+            kept = rest.lstrip(_WHITE)
+            self.pos += len(rest) - len(kept)
+            if kept:
+                return kept[0]
             if not self.fill():
                 return -1
 

@@ -31,6 +31,7 @@ class Header:
     trace_fields: tuple[str, ...]
     node_count: int
     edge_count: int
+    function_count: int
     root_index: int
     extra_native_bytes: int
 
@@ -82,6 +83,7 @@ def header_from(name: str, text: bytes | None) -> Header:
         trace_fields=_names(name, meta, "trace_node_fields", None),
         node_count=_count(name, value, "node_count", MAX_NODES),
         edge_count=_count(name, value, "edge_count", MAX_EDGES),
+        function_count=_count(name, value, "trace_function_count", MAX_NODES, optional=True),
         root_index=_count(name, value, "root_index", 1 << 40, optional=True),
         extra_native_bytes=_count(name, value, "extra_native_bytes", 1 << 53, optional=True),
     )

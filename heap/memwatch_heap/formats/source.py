@@ -15,10 +15,10 @@ _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 # A zstd window costs as much memory: at most 8 MiB up to level 19, 128 MiB with --long=27.
 _MAX_WINDOW = 1 << 27
-# Snapshots shrink 5 to 30 times. What grows more than this is no snapshot but a bomb.
-_MAX_RATIO = 400
+# Snapshots shrink 6 to 12 times. What grows by more than this is no snapshot but a bomb.
+_MAX_RATIO = 100
 # Below this much unpacked, the ratio does not matter.
-_FREE = 256 << 20
+_FREE = 64 << 20
 
 
 class Readable(Protocol):
@@ -62,23 +62,31 @@ class Source:
         size: bytes on disk, None for a stream.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, size: int | None = None) -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        name: str,
+        size: int | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
         self.name = name
         self.size = size
+        self._max_bytes = max_bytes
         self._file = stream
         self._counted = _Counted(stream)
         self._out = 0
         self._stream, self.packed = self._unpack()
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, name: str | None = None, max_bytes: int | None = None) -> Self:
         """Opens a file; SnapshotError where that fails."""
+        name = name or path.name
         try:
             if path.is_dir():
-                raise SnapshotError(path.name, "it is a folder")
-            return cls(path.open("rb"), path.name, path.stat().st_size)
+                raise SnapshotError(name, "it is a folder")
+            return cls(path.open("rb"), name, path.stat().st_size, max_bytes)
         except OSError as problem:
-            raise SnapshotError(path.name, problem.strerror or str(problem)) from problem
+            raise SnapshotError(name, problem.strerror or str(problem)) from problem
 
     @property
     def consumed(self) -> int:
@@ -96,6 +104,8 @@ class Source:
         except OSError as problem:
             raise SnapshotError(self.name, problem.strerror or str(problem)) from problem
         self._out += count
+        if self._max_bytes is not None and self._out > self._max_bytes:
+            raise SnapshotError(self.name, f"it has more than {self._max_bytes} bytes unpacked")
         if self.packed and self._out > _FREE and self._out > _MAX_RATIO * self._counted.count:
             raise SnapshotError(
                 self.name,

@@ -23,13 +23,20 @@ from memwatch_heap.formats.states import (
     SYNTAX,
     WIDE,
 )
-from memwatch_heap.graph import AllocationTraces, HeapGraph, Locations
+from memwatch_heap.graph import HeapGraph, Locations
 from memwatch_heap.string_table import StringTable, TextStore
+from memwatch_heap.traces import AllocationTraces, allocation_traces
 
 # The head of a file is 1 to 2 KB; a megabyte leaves room for many more field names.
 _MAX_HEAD = 1 << 20
-# A trace tree is read as one value; V8 writes some 30 bytes per frame.
-_MAX_TREE = 1 << 30
+# A trace tree is read as one value, some 20 bytes per frame; a longer one is left out.
+_MAX_TREE = 256 << 20
+# Strings that no node, edge or function names: V8 has none of them, other writers may.
+_STRINGS_BESIDE = 1 << 16
+# How many strings are read in a file that has them before its header.
+_STRINGS_AHEAD = 1 << 22
+# V8 writes up to 12 sections; a file of millions would be read for hours.
+_MAX_SECTIONS = 100
 # Columns start with room for this many rows where the file's size does not tell, and double.
 _FIRST_ROOM = 1 << 18
 
@@ -50,7 +57,7 @@ class _Reader:
         self.strings: StringTable | None = None
         self.locations: NDArray[np.uint64] | None = None
         self.functions: NDArray[np.uint64] | None = None
-        self.tree: list[Any] | None = None
+        self.tree: bytes | None = None
         self.tokens = kernels("tokens")
 
     def read(self) -> HeapGraph:
@@ -69,7 +76,7 @@ class _Reader:
         if cursor.peek() == ord("}"):
             cursor.pos += 1
             return
-        while True:
+        for _ in range(_MAX_SECTIONS):
             raw = cursor.value("a section's name", 256)
             cursor.expect(b":", "a section")
             yield "" if raw is None else raw.decode("utf-8", "replace").strip('"')
@@ -81,6 +88,7 @@ class _Reader:
                 return
             if found != ord(","):
                 raise cursor.fail(f"',' or '}}' expected after a section, not {chr(found)!r}")
+        raise cursor.fail(f"more than {_MAX_SECTIONS} sections")
 
     def _section(self, key: str) -> None:
         match key:
@@ -97,6 +105,8 @@ class _Reader:
                 self.locations = self._read_numbers(key)
             case "trace_function_infos":
                 self.functions = self._read_numbers(key)
+            case "trace_tree":
+                self.tree = self.cursor.value(key, _MAX_TREE)
             case _:
                 self.cursor.value(f"section {key!r}", 0)
 
@@ -236,12 +246,23 @@ class _Reader:
             if status == END:
                 break
             if status == FULL:
-                closing = np.resize(closing, 2 * rows + 1024)
+                self._grow_strings(closing, rows)
             elif status == SYNTAX:
                 raise cursor.fail(f"no string in row {rows} of 'strings'")
             elif not cursor.fill():
                 raise cursor.fail(f"truncated in 'strings' after {rows} strings")
-        return StringTable(self._finish(store), closing[:rows].copy())
+        closing.resize(rows, refcheck=False)
+        return StringTable(self._finish(store), closing)
+
+    def _grow_strings(self, closing: NDArray[Any], rows: int) -> None:
+        """Doubles the room for strings, up to as many as anything could name."""
+        limit = _STRINGS_AHEAD
+        if self.header is not None:
+            named = self.header.node_count + self.header.edge_count
+            limit = named + 2 * self.header.function_count + _STRINGS_BESIDE
+        if rows >= limit:
+            raise self.cursor.fail(f"more than {limit} strings, and nothing to name so many")
+        closing.resize(min(2 * rows + 1024, limit), refcheck=False)
 
     def _keep(self, store: TextStore, text: memoryview) -> None:
         try:
@@ -281,11 +302,18 @@ class _Reader:
             locations=_locations(header, self.locations, name),
             detachedness=nodes["detached"] if len(nodes["detached"]) else None,
             trace_node=nodes["trace"] if len(nodes["trace"]) else None,
-            traces=None,
+            traces=self._traces(header),
             extra_native_bytes=header.extra_native_bytes,
         )
         graph.check()
         return graph
+
+    def _traces(self, header: Header) -> AllocationTraces | None:
+        fields = header.function_fields, header.trace_fields
+        try:
+            return allocation_traces(*fields, self.functions, self.tree)
+        except ValueError as problem:
+            raise SnapshotError(self.cursor.source.name, str(problem)) from problem
 
 
 def _of(rows: int, promised: int | None) -> str:
@@ -325,6 +353,3 @@ def _locations(header: Header, numbers: NDArray[np.uint64] | None, name: str) ->
         picked["line"][order].astype(np.uint32),
         picked["column"][order].astype(np.uint32),
     )
-
-
-__all__ = ["AllocationTraces", "read_v8"]
