@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memwatch_heap import rules
 from memwatch_heap.graph import U32
 from memwatch_heap.holders import ITEM, NO_EDGE, Holders
 from memwatch_heap.prints import Prints, find_prints
@@ -53,6 +54,7 @@ class Ledger:
         item: whether the object may be one that a holder collects.
         slots: holders of several items by the id of their own holder and their label there.
         total_bytes: of the whole heap.
+        identity: what an object keeps for life, by number: its class, all texts being one.
         by_address: ids are addresses, and may be used again by another object.
         prints: what tells two objects at one address apart; None where nothing has to.
     """
@@ -66,6 +68,7 @@ class Ledger:
     item: Mask
     slots: dict[tuple[int, str], int]
     total_bytes: int
+    identity: U32
     by_address: bool
     prints: Prints | None
 
@@ -75,13 +78,14 @@ class Ledger:
         rows[rows == len(self.ids)] = 0
         return np.where(self.ids[rows] == ids, rows, -1)
 
-    def known(self, ids: U64, group: U32) -> Mask:
-        """Which of some objects are in this snapshot: same id, and same class for addresses."""
+    def known(self, ids: U64, identity: U32) -> Mask:
+        """Which of some objects are in this snapshot, by id and class.
+
+        V8 gives an id again, too, where an object dies and another one is made in its place.
+        """
         rows = self.rows_of(ids)
-        found = rows >= 0
-        if self.by_address:
-            found &= self.group[rows] == group
-        return found
+        mask: Mask = (rows >= 0) & (self.identity[rows] == identity)
+        return mask
 
     def lives_on(self, rows: Rows, other: "Ledger") -> Mask:
         """Which objects of this snapshot are in another one as well, and no others in their place.
@@ -89,9 +93,7 @@ class Ledger:
         A holder changes with what it holds: ask `known` for those.
         """
         there = other.rows_of(self.ids[rows])
-        found = there >= 0
-        if self.by_address:
-            found &= self.group[rows] == other.group[there]
+        found: Mask = (there >= 0) & (self.identity[rows] == other.identity[there])
         if self.prints is not None and other.prints is not None:
             found &= self.prints.agree(rows, other.prints, there)
         return found
@@ -103,6 +105,7 @@ def make_ledger(holders: Holders, shallow: I64, retained: I64, names: Names) -> 
     ids = graph.node_id.astype(np.uint64)
     rows = np.argsort(ids, kind="stable")
     numbers = np.array([names.number(name) for name in holders.group_names], np.uint32)
+    kinds = identities(holders.group_names, names)
     return Ledger(
         name=graph.name,
         ids=ids[rows],
@@ -113,8 +116,16 @@ def make_ledger(holders: Holders, shallow: I64, retained: I64, names: Names) -> 
         item=(holders.category[rows] == ITEM),
         slots=_slots(holders),
         total_bytes=int(retained[graph.root]) + graph.extra_native_bytes,
+        identity=kinds[holders.group[rows]],
         by_address=is_by_address(holders),
         prints=find_prints(holders, rows),
+    )
+
+
+def identities(groups: Sequence[str], names: Names) -> U32:
+    """Per group the number of what an object of it stays: V8 flattens and joins texts in place."""
+    return np.array(
+        [names.number(rules.TEXT if name in rules.TEXTS else name) for name in groups], np.uint32
     )
 
 
@@ -169,8 +180,9 @@ class Series:
     """The objects of one class that one holder has, followed over the snapshots.
 
     Attributes:
-        counts: at each snapshot. arrived, gone: per interval between two.
-        new: objects of the last snapshot that the first did not have.
+        counts: at each snapshot. arrived: per interval, those that the holder did not have before.
+        gone: per interval, those that are nowhere any more.
+        new: objects that the holder has at the last snapshot and did not have at the first.
         told: share of them that could be told from others at the same address.
     """
 
@@ -234,11 +246,18 @@ def _series(ledgers: Sequence[Ledger], steps: Sequence[Rows]) -> Series:
     arrived, gone = [], []
     for (old, old_rows), (new, new_rows) in pairwise(zip(ledgers, steps, strict=True)):
         gone.append(int((~old.lives_on(old_rows, new)).sum()))
-        arrived.append(int((~new.lives_on(new_rows, old)).sum()))
-    fresh = ~ledgers[-1].lives_on(steps[-1], ledgers[0])
-    prints = ledgers[-1].prints
-    told = 1.0 if prints is None or not len(fresh) else float(prints.of(steps[-1]).mean())
-    return Series(tuple(map(len, steps)), tuple(arrived), tuple(gone), int(fresh.sum()), told)
+        arrived.append(_came(old, old_rows, new, new_rows))
+    last = ledgers[-1]
+    prints = last.prints
+    told = 1.0 if prints is None or not len(steps[-1]) else float(prints.of(steps[-1]).mean())
+    came = _came(ledgers[0], steps[0], last, steps[-1])
+    return Series(tuple(map(len, steps)), tuple(arrived), tuple(gone), came, told)
+
+
+def _came(old: Ledger, old_rows: Rows, new: Ledger, new_rows: Rows) -> int:
+    """How many of a holder's objects it did not hold before, wherever they may have been."""
+    kept = new.lives_on(new_rows, old) & np.isin(new.ids[new_rows], old.ids[old_rows])
+    return int((~kept).sum())
 
 
 def _class_growth(growth: Growth) -> list[ClassGrowth]:

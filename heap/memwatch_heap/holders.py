@@ -89,7 +89,7 @@ def _groups(graph: HeapGraph, classes: Classes) -> tuple[U32, tuple[str, ...]]:
         plain = "Object" if name.startswith("{") else name
         dense[number] = numbers.setdefault(plain, len(numbers))
     group = dense[classes.of]
-    for rule, nodes in _named(graph, rules.SOLID_NAMES):
+    for rule, nodes in _named(graph, (*rules.SOLID_NAMES, *rules.HOLDERS_ONLY)):
         group[nodes] = numbers.setdefault(rule, len(numbers))
     return group, tuple(numbers)
 

@@ -88,7 +88,7 @@ class Paths:
     def _search(self, holders: Holders, old: NDArray[np.bool_]) -> None:
         graph = self._graph
         own, engine = self._modules(old)
-        clean = holders.holds
+        clean = holders.holds.copy()
         for kind in ("array", "object"):
             clean |= (holders.category == SEE_THROUGH) & (graph.node_type == graph.node_code(kind))
         of_the_program = old & clean

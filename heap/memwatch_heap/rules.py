@@ -93,6 +93,10 @@ CHAIN_BY_LABEL = (
     Rule("tuple", "a list of pairs, as in Lisp"),
 )
 
+# Classes of texts: an object changes from one to another while it lives.
+TEXT = "(string)"
+TEXTS = ("(string)", "(concatenated string)", "(sliced string)")
+
 # How a container is called, by the class of the object that holds; the first that fits.
 KINDS = {
     "Map": "Map",

@@ -21,16 +21,33 @@ class Pile:
     """New objects of one class under one holder.
 
     Attributes:
-        holder: node of the last heap. via: groups between holder and object where the objects
-            are spread over many containers alike, outermost first. group: class of the objects.
+        holders: nodes of the last heap; several where the objects of one container are held by
+            it alone in part and together with others in part.
+        via: groups between holder and object where the objects are spread over many containers
+            alike, outermost first.
+        group: class of the objects.
         count, weight: new objects, and bytes of all that is new in them.
     """
 
-    holder: int
+    holders: tuple[int, ...]
     via: tuple[int, ...]
     group: int
     count: int
     weight: float
+
+    @property
+    def holder(self) -> int:
+        """The one holder, or the first."""
+        return self.holders[0]
+
+    def merged(self, other: "Pile") -> "Pile":
+        """This pile and another one of the same container and class."""
+        return replace(
+            self,
+            holders=(*self.holders, *other.holders),
+            count=self.count + other.count,
+            weight=self.weight + other.weight,
+        )
 
 
 def gather(holders: Holders, new: Mask, strange: Mask, piles: list[Pile]) -> list[tuple[int, Pile]]:

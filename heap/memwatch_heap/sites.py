@@ -99,7 +99,7 @@ class _Heaps:
         low = np.uint64(0xFFFF_FFFF)
         columns = zip(self.keys[which], self.counts[which], self.weights[which], strict=True)
         return [
-            Pile(int(key >> np.uint64(32)), (), int(key & low), int(count), float(weight))
+            Pile((int(key >> np.uint64(32)),), (), int(key & low), int(count), float(weight))
             for key, count, weight in columns
         ]
 
@@ -136,7 +136,7 @@ def _roll_up(holders: Holders, piles: list[Pile]) -> list[Pile]:
         count = sum(pile.count for pile in members)
         if count >= LIMITS.min_new and len(members) >= _enough(holders, outer):
             weight = sum(pile.weight for pile in members)
-            out.append(Pile(outer, (between, *via), group, count, weight))
+            out.append(Pile((outer,), (between, *via), group, count, weight))
         else:
             out += members
     return out
@@ -163,11 +163,13 @@ def _replaced(holders: Holders, strange: Mask, heaps: _Heaps, pile: Pile) -> boo
 
 
 def _sites(contained: Iterable[tuple[int, Pile]]) -> list[Site]:
-    by_container: dict[tuple[int, tuple[int, ...]], list[Pile]] = defaultdict(list)
+    merged: dict[tuple[int, tuple[int, ...]], dict[int, Pile]] = defaultdict(dict)
     for container, pile in contained:
-        by_container[container, pile.via].append(pile)
+        piles = merged[container, pile.via]
+        known = piles.get(pile.group)
+        piles[pile.group] = pile if known is None else known.merged(pile)
     sites = [
-        Site(container, tuple(sorted(group, key=lambda pile: -pile.weight)))
-        for (container, _), group in by_container.items()
+        Site(container, tuple(sorted(piles.values(), key=lambda pile: -pile.weight)))
+        for (container, _), piles in merged.items()
     ]
     return sorted(sites, key=lambda site: -site.weight)[:_MAX_SITES]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from memwatch_heap import formats, rules
 from memwatch_heap.basis import Basis, find_basis
 from memwatch_heap.graph import HeapGraph
-from memwatch_heap.growth import Growth, Ledger, Names, Series, make_ledger, slot_of
+from memwatch_heap.growth import Growth, Ledger, Names, Series, identities, make_ledger, slot_of
 from memwatch_heap.holders import ITEM, NO_EDGE, NOISE, Holders, find_holders
 from memwatch_heap.locations import Place, Sources, is_engine_script
 from memwatch_heap.paths import Paths
@@ -87,7 +87,8 @@ class _Inquiry:
         graph = holders.graph
         ids = graph.node_id.astype(np.uint64)
         # A holder is known by its id alone; what it holds may be another object at an old address.
-        self._old = growth.first.known(ids, self._numbers()[holders.group])
+        kinds = identities(holders.group_names, names)
+        self._old = growth.first.known(ids, kinds[holders.group])
         self._new = growth.new_rows()[growth.last.rows_of(ids)]
         self._sources = Sources(graph)
         self._paths = Paths(holders, self._sources, self._old)
@@ -139,14 +140,16 @@ class _Inquiry:
         via = [int(numbers[group]) for group in pile.via]
         keys = []
         for ledger in self._growth.ledgers:
-            owners = self._owners_in(ledger, pile.holder, via)
+            owners = self._owners_in(ledger, pile.holders, via)
             keys.append((owners, int(numbers[pile.group])))
         return self._growth.follow(keys)
 
-    def _owners_in(self, ledger: Ledger, holder: int, via: list[int]) -> tuple[int, ...]:
+    def _owners_in(
+        self, ledger: Ledger, holders: tuple[int, ...], via: list[int]
+    ) -> tuple[int, ...]:
         """The ids, in one snapshot, of what holds a pile's objects."""
-        found = self._counterpart(ledger, holder)
-        owners = () if found is None else (found,)
+        found = [self._counterpart(ledger, holder) for holder in holders]
+        owners = tuple(number for number in found if number is not None)
         for group in via:
             held = np.isin(ledger.owner, np.array(owners, np.uint64)) & (ledger.group == group)
             owners = tuple(ledger.ids[held].tolist())
@@ -171,7 +174,7 @@ class _Inquiry:
     def _items(self, pile: Pile) -> NDArray[np.intp]:
         """The new objects of a pile, in the order of the file."""
         holders = self._holders
-        owners = np.array([pile.holder])
+        owners = np.array(pile.holders)
         for group in pile.via:
             held = np.isin(holders.owner, owners) & (holders.group == group)
             owners = np.flatnonzero(held & (holders.category == ITEM))
@@ -245,7 +248,7 @@ class _Inquiry:
         holders, main = self._holders, site.main
         if main.via or not holders.linked[self._items(main)[-1:]].any():
             return None
-        mine = (holders.owner == main.holder) & (holders.group == main.group)
+        mine = np.isin(holders.owner, main.holders) & (holders.group == main.group)
         heads = np.flatnonzero(mine & (holders.linked == 0))
         return int(heads[np.argmax(self._basis.retained[heads])]) if len(heads) else None
 

@@ -1,0 +1,69 @@
+"""The leak corpus: what the verdict says of programs that leak and of programs that do not."""
+
+import sys
+from pathlib import Path
+
+from tests.heap.corpus import outcomes, programs
+
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- corpus: begin -->", "<!-- corpus: end -->"
+
+
+def main() -> int:
+    rows, wrong = [], 0
+    for runtime in ("node", "python"):
+        if outcomes.command(runtime) is None:
+            print(f"{runtime}: not installed, left out", file=sys.stderr)
+            continue
+        for outcome in outcomes.outcomes(runtime):
+            right = is_right(outcome)
+            wrong += not right
+            rows.append(row(outcome, right))
+            print(rows[-1], flush=True)
+    write(rows, wrong)
+    return 1 if wrong else 0
+
+
+def is_right(outcome: outcomes.Outcome) -> bool:
+    program = outcome.program
+    wanted = [(outcome.verdict, program.verdict, 3), (outcome.of_two, program.verdict_of_two, 2)]
+    for verdict, truth, snapshots in wanted:
+        if truth not in ("any", verdict.verdict):
+            return False
+        for fact, suspect in zip(program.suspects, verdict.suspects, strict=False):
+            if outcomes.fits(program, fact, suspect, snapshots):
+                return False
+    return True
+
+
+def row(outcome: outcomes.Outcome, right: bool) -> str:
+    program, verdict = outcome.program, outcome.verdict
+    found = "; ".join(
+        f"`{suspect.path}` {suspect.new_count} of {fact.per_unit * programs.UNITS * 2}"
+        for suspect, fact in zip(verdict.suspects, program.suspects, strict=False)
+    )
+    return (
+        f"| {program.name} | {program.verdict} | {verdict.verdict} | "
+        f"{outcome.of_two.verdict} | {found or '–'} | {'yes' if right else '**no**'} |"
+    )
+
+
+def write(rows: list[str], wrong: int) -> None:
+    head = [
+        f"{len(rows)} programs, three snapshots each, {wrong} wrong.",
+        "",
+        "| program | truth | of three | of two | suspects: new objects of planted ones | right |",
+        "|---|---|---|---|---|---|",
+    ]
+    text = README.read_text(encoding="utf-8")
+    title = "## corpus: leaking and not leaking programs\n"
+    if BEGIN not in text:
+        text = text.replace(title, f"{title}\n{BEGIN}\n{END}\n")
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    body = "\n".join([BEGIN, *head, *rows, END])
+    README.write_text(before + body + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
