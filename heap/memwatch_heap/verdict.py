@@ -156,12 +156,22 @@ class _Inquiry:
         return owners
 
     def _counterpart(self, ledger: Ledger, node: int) -> int | None:
-        """The id, in one snapshot, of what stands where a node stands in the last one."""
-        graph = self._holders.graph
-        node_id = int(graph.node_id[node])
+        """The id, in one snapshot, of what stands where a node stands in the last one.
+
+        V8's ids are to be relied on, and a place is second best; with addresses it is the other
+        way round, as another container may be where a dead one was.
+        """
+        if ledger.by_address:
+            return self._in_its_place(ledger, node) or self._with_its_id(ledger, node)
+        return self._with_its_id(ledger, node) or self._in_its_place(ledger, node)
+
+    def _with_its_id(self, ledger: Ledger, node: int) -> int | None:
+        node_id = int(self._holders.graph.node_id[node])
         row = int(ledger.rows_of(np.array([node_id], np.uint64))[0])
-        if row >= 0 and ledger.group[row] == self._numbers()[self._holders.group[node]]:
-            return node_id
+        same = row >= 0 and ledger.group[row] == self._numbers()[self._holders.group[node]]
+        return node_id if same else None
+
+    def _in_its_place(self, ledger: Ledger, node: int) -> int | None:
         owner = int(self._holders.owner[node])
         if owner == node:
             return None
