@@ -417,8 +417,29 @@ class Outlet {
   }
 }
 
-quietly(() => {
-  if (!isWanted()) return;
-  globalThis[MARK] = HOOK_VERSION;
-  setImmediate(quiet(start));
-});
+// ---- the ways in -----------------------------------------------------------------------------
+
+/**
+ * For an agent that has put this file into a process through its inspector: connects to the agent
+ * instead of listening. Nothing is left in the process when that connection ends.
+ */
+function dial(port, token) {
+  const hook = { ticks: startTicks(), connections: 0, heapRuns: false };
+  const socket = require('net').connect({ host: '127.0.0.1', port });
+  socket.unref();
+  socket.on('error', () => {});
+  socket.once('connect', quiet(() => {
+    socket.write(token);
+    accept(hook, socket);
+  }));
+}
+
+if (module.injected) {
+  module.exports = { dial };
+} else {
+  quietly(() => {
+    if (!isWanted()) return;
+    globalThis[MARK] = HOOK_VERSION;
+    setImmediate(quiet(start));
+  });
+}

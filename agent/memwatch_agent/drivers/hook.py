@@ -41,8 +41,9 @@ ANSWER_SECONDS = 10.0
 #: Read from the socket at once.
 READ_BYTES = 256 * 1024
 
-#: At most so many notes of a hook are believed.
+#: At most so many notes of a hook are believed, each cut here.
 MAX_NOTES = 20
+MAX_NOTE_CHARS = 200
 
 #: No byte count, pause or number of objects comes near; an infinite one is a lie.
 MAX_FIGURE = 2.0**53
@@ -70,12 +71,12 @@ class HookDriver:
 @asynccontextmanager
 async def _opened(target: Process) -> AsyncIterator["HookLink"]:
     reader, writer = await _connected(target)
+    link = HookLink(target, reader, writer, f"{target.runtime}-{target.pid}-{target.start_ticks}")
     try:
-        link = HookLink(target, reader, writer)
         await link.greet()
         yield link
     finally:
-        writer.close()  # the hook gives up whatever still runs on the connection
+        link.close()
 
 
 async def _connected(target: Process) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -104,16 +105,26 @@ def _peer_pid(writer: asyncio.StreamWriter) -> int:
 
 
 class HookLink:
-    """A connection to one hook."""
+    """A connection to one hook; for one request at a time."""
 
     def __init__(
-        self, target: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        target: Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        epoch: str,
     ) -> None:
+        """`epoch`: see `CaptureFacts.id_epoch`. `notes` are added to those of the hook."""
         self._target = target
         self._reader = reader
         self._writer = writer
         self._wire = hookwire.Connection()
-        self._epoch = f"{target.runtime}-{target.pid}-{target.start_ticks}"
+        self.epoch = epoch
+        self.notes: tuple[str, ...] = ()
+
+    def close(self) -> None:
+        """Closes the connection; the hook gives up whatever still runs on it."""
+        self._writer.close()
 
     async def greet(self) -> hookwire.Hello:
         """Waits for HELLO and checks that it is the target who speaks."""
@@ -188,7 +199,7 @@ class HookLink:
                 f"its hook sent {artifact.size_bytes} bytes of a snapshot of {str(said)[:20]}",
                 "capture it again",
             )
-        pause, notes = _number(result.get("pause_millis")), result.get("notes")
+        pause = _number(result.get("pause_millis"))
         return CaptureFacts(
             size_bytes=artifact.size_bytes,
             objects=_amount(result.get("objects")),
@@ -201,10 +212,8 @@ class HookLink:
             rss_before_bytes=meter.rss_before_bytes,
             rss_after_bytes=meter.rss_bytes,
             duration_millis=meter.duration_millis,
-            id_epoch=self._epoch,
-            notes=tuple(str(note)[:200] for note in notes[:MAX_NOTES])
-            if isinstance(notes, list)
-            else (),
+            id_epoch=self.epoch,
+            notes=(*self.notes, *_notes(result.get("notes"))),
         )
 
     async def _ask(self, command: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -275,3 +284,9 @@ def _amount(value: object) -> int | None:
     """A whole figure that the hook told; None for anything else."""
     number = _number(value)
     return None if number is None else int(number)
+
+
+def _notes(value: object) -> tuple[str, ...]:
+    """The notes that the hook told."""
+    notes = value[:MAX_NOTES] if isinstance(value, list) else []
+    return tuple(str(note)[:MAX_NOTE_CHARS] for note in notes)

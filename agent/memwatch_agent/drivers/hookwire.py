@@ -7,7 +7,7 @@ bytes in tests/vectors/hook_wire.json pin all three.
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -102,26 +102,24 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """The type and payload of every frame that is complete with `data`.
 
         Raises:
             WireError: a frame is longer than the protocol allows.
         """
         self._buffer += data
-        start = 0
-        try:
-            while len(self._buffer) - start >= _HEADER.size:
-                length, type_ = _HEADER.unpack_from(self._buffer, start)
-                _check_length(type_, length)
-                end = start + _HEADER.size + length
-                if len(self._buffer) < end:
-                    return
-                payload = bytes(memoryview(self._buffer)[start + _HEADER.size : end])
-                start = end
-                yield type_, payload
-        finally:
-            del self._buffer[:start]
+        frames, start = [], 0
+        while len(self._buffer) - start >= _HEADER.size:
+            length, type_ = _HEADER.unpack_from(self._buffer, start)
+            _check_length(type_, length)
+            end = start + _HEADER.size + length
+            if len(self._buffer) < end:
+                break
+            frames.append((type_, bytes(memoryview(self._buffer)[start + _HEADER.size : end])))
+            start = end
+        del self._buffer[:start]
+        return frames
 
     @property
     def pending(self) -> bool:
@@ -155,16 +153,14 @@ class Connection:
         """The bytes that give up the running request."""
         return frame(FrameType.CANCEL)
 
-    def receive(self, data: bytes) -> Iterator[Event]:
+    def receive(self, data: bytes) -> list[Event]:
         """What the hook says with these bytes.
 
         Raises:
             WireError: it is not this protocol.
         """
-        for type_, payload in self._frames.feed(data):
-            event = self._understand(type_, payload)
-            if event is not None:
-                yield event
+        events = (self._understand(type_, payload) for type_, payload in self._frames.feed(data))
+        return [event for event in events if event is not None]
 
     def _understand(self, type_: int, payload: bytes) -> Event | None:
         if not self._greeted:

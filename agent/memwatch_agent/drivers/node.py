@@ -1,4 +1,8 @@
-"""Attaches to a Node process: SIGUSR1, then the Chrome DevTools Protocol over a WebSocket."""
+"""Attaches to a Node process: SIGUSR1, then the Chrome DevTools Protocol over a WebSocket.
+
+The inspector is open for a moment only, to put the hook into the process (`injection.py`); the
+snapshot then comes from there. Where that does not work it comes over the inspector.
+"""
 
 import asyncio
 import contextlib
@@ -12,11 +16,12 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from memwatch_agent.drivers import cdp, identity, inspector, markers
+from memwatch_agent.drivers import cdp, identity, injection, inspector, markers
 from memwatch_agent.drivers.artifact import Artifact, Throttled
 from memwatch_agent.drivers.base import (
     CaptureFacts,
     HeapFigures,
+    Link,
     PauseSource,
     Process,
     Progress,
@@ -33,6 +38,8 @@ from memwatch_agent.drivers.errors import (
     TargetBusyError,
     TargetEndedError,
 )
+from memwatch_agent.drivers.hook import HookLink
+from memwatch_agent.drivers.kept import KeptLinks
 from memwatch_agent.drivers.markers import Marker
 from memwatch_agent.drivers.sockets import TcpRow
 
@@ -44,6 +51,9 @@ LEAVE_SECONDS = 5.0
 
 #: A snapshot that was given up runs to its end in the target before it hears us: minutes.
 SHUT_SECONDS = 900.0
+
+#: What the target says of itself is cut here.
+MAX_NOTE_CHARS = 200
 
 #: By the connection that is there, then by a fresh one.
 SHUT_TRIES = 2
@@ -87,9 +97,10 @@ class NodeAttachDriver:
         """`state_dir`: where it is remembered which inspectors are open because of us."""
         self._state_dir = state_dir
         self._in_use: set[Path] = set()
+        self._kept = KeptLinks()
         self._shutting: set[asyncio.Task[None]] = set()
 
-    def open(self, target: Process) -> AbstractAsyncContextManager["NodeLink"]:
+    def open(self, target: Process) -> AbstractAsyncContextManager[Link]:
         """Connects to the target's inspector, opened by SIGUSR1 where it is not open.
 
         Raises:
@@ -109,46 +120,83 @@ class NodeAttachDriver:
         """
         for marker in await asyncio.to_thread(lambda: list(markers.leftovers(self._state_dir))):
             if marker.path not in self._in_use:
-                await self._leave(_Door(marker.process(), marker, ours=True))
+                self._in_use.add(marker.path)
+                await self._leave(_Door(marker.process(), marker, ours=True), last=True)
 
     async def aclose(self) -> None:
-        """Gives inspectors that are still being shut a last moment; their markers remain."""
+        """Leaves every target; inspectors that are not shut in a moment keep their markers."""
+        self._kept.close()
         if self._shutting:
             await asyncio.wait(self._shutting, timeout=LEAVE_SECONDS)
         for task in self._shutting:
             task.cancel()
 
     @asynccontextmanager
-    async def _opened(self, target: Process) -> AsyncIterator["NodeLink"]:
+    async def _opened(self, target: Process) -> AsyncIterator[Link]:
         marker = markers.marker(self._state_dir, target.pid, target.start_ticks)
         if marker.path in self._in_use:
             raise TargetBusyError(
-                target.pid, "its inspector is still being shut after another capture", "try again"
+                target.pid, "another capture of it has not come to its end", "try again"
             )
-        # One that was there before is of an inspector that we opened and did not live to shut.
-        door = _Door(target, marker, ours=marker.exists)
         self._in_use.add(marker.path)
+        # A marker that was there before is of an inspector that we did not live to shut.
+        door = _Door(target, marker, ours=marker.exists)
         try:
-            yield await door.enter()
+            if hook := await self._kept.take(target) or await self._injected(door):
+                async with self._keeping(target, hook):
+                    yield hook
+            else:
+                yield door.link
         finally:
-            await self._leave(door)
+            await self._leave(door, last=True)
 
-    async def _leave(self, door: "_Door") -> None:
-        """Shuts the door in a task of its own, so that no cancel can leave it open."""
-        task = asyncio.create_task(self._shut(door), name=f"shut inspector of {door.target.pid}")
+    async def _injected(self, door: "_Door") -> HookLink | None:
+        """A hook put into the target, with the inspector shut again; None where it cannot be."""
+        link = await door.enter()
+        try:
+            hook = await injection.inject(door.target, link.evaluate)
+        except (DriverError, OSError, TimeoutError) as error:
+            if not identity.is_alive(door.target):
+                raise _failed(door.target, str(error)) from error
+            link.note(f"taken over the inspector: the hook could not be used ({error})")
+            return None
+        await self._leave(door)
+        hook.notes = tuple(door.notes)
+        if door.is_open:  # when it is shut, V8 forgets the ids
+            hook.epoch = ""
+        return hook
+
+    @asynccontextmanager
+    async def _keeping(self, target: Process, hook: HookLink) -> AsyncIterator[None]:
+        """Keeps the hook's connection for the next capture, where this one ended well."""
+        try:
+            yield
+        except BaseException:
+            hook.close()
+            raise
+        self._kept.put(target, hook)
+
+    async def _leave(self, door: "_Door", *, last: bool = False) -> None:
+        """Shuts the door in a task of its own, so that no cancel can leave it open.
+
+        Args:
+            door: whose; may be shut already.
+            last: the process is free for another capture afterwards.
+        """
+        task = asyncio.create_task(_shut(door), name=f"shut inspector of {door.target.pid}")
         self._shutting.add(task)
         task.add_done_callback(self._shutting.discard)
+        if last:
+            task.add_done_callback(lambda _: self._in_use.discard(door.marker.path))
         await asyncio.wait({task}, timeout=LEAVE_SECONDS)
 
-    async def _shut(self, door: "_Door") -> None:
-        self._in_use.add(door.marker.path)
-        try:
-            async with asyncio.timeout(SHUT_SECONDS):
-                await door.shut()
-        except (DriverError, OSError, TimeoutError, WebSocketException) as error:
-            _log.warning("inspector not shut", pid=door.target.pid, cause=str(error))
-        finally:
-            self._in_use.discard(door.marker.path)
+
+async def _shut(door: "_Door") -> None:
+    try:
+        async with asyncio.timeout(SHUT_SECONDS):
+            await door.shut()
+    except (DriverError, OSError, TimeoutError, WebSocketException) as error:
+        _log.warning("inspector not shut", pid=door.target.pid, cause=str(error))
 
 
 class _Door:
@@ -161,6 +209,18 @@ class _Door:
         self._ours = ours
         self._listener: TcpRow | None = None
         self._link: NodeLink | None = None
+        self._shutting = asyncio.Lock()
+
+    @property
+    def link(self) -> "NodeLink":
+        """The connection, once entered."""
+        assert self._link is not None
+        return self._link
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open because of us, or we are connected to it."""
+        return self._ours or self._link is not None
 
     async def enter(self) -> "NodeLink":
         """Opens the inspector where it is shut, and connects to it."""
@@ -205,11 +265,12 @@ class _Door:
         Raises:
             DriverError: it could not be shut; the marker remains.
         """
-        try:
-            if self._ours:
-                await self._shut_ours()
-        finally:
-            await self._hang_up()
+        async with self._shutting:
+            try:
+                if self._ours:
+                    await self._shut_ours()
+            finally:
+                await self._hang_up()
 
     async def _shut_ours(self) -> None:
         try:
@@ -257,22 +318,31 @@ class NodeLink:
 
     async def figures(self) -> HeapFigures:
         """V8's used heap and its limit."""
-        params = cdp.evaluate_params(_HEAP_STATISTICS)
+        figures = await self.evaluate(_HEAP_STATISTICS)
+        figures = figures if isinstance(figures, dict) else {}
+        return HeapFigures(
+            used_bytes=_whole(figures.get("used_heap_size")),
+            limit_bytes=_whole(figures.get("heap_size_limit")),
+        )
+
+    async def evaluate(self, expression: str) -> object:
+        """The plain value of an expression.
+
+        Raises:
+            DriverError: it throws, or is not answered.
+        """
         try:
             async with asyncio.timeout(ANSWER_SECONDS), _answering(self._target):
+                params = cdp.evaluate_params(expression)
                 (result,) = await self._run(("Runtime.evaluate", params))
-                figures = cdp.evaluated(result)
+                value: object = cdp.evaluated(result)
+                return value
         except TimeoutError as error:
             raise CaptureFailedError(
                 self._target.pid,
                 f"it does not answer within {ANSWER_SECONDS:g} s",
                 "it is too busy; try again",
             ) from error
-        figures = figures if isinstance(figures, dict) else {}
-        return HeapFigures(
-            used_bytes=_whole(figures.get("used_heap_size")),
-            limit_bytes=_whole(figures.get("heap_size_limit")),
-        )
 
     async def capture(self, sink: Sink, report: Report) -> CaptureFacts:
         """Takes a heap snapshot; see `Link.capture`."""
@@ -332,6 +402,10 @@ class NodeLink:
             while self._waiting:
                 await self._next()
             await self._run(("Runtime.evaluate", cdp.evaluate_params(_SHUT)))
+
+    def note(self, note: str) -> None:
+        """Adds what a reader of the snapshot should know."""
+        self._notes.append(note[:MAX_NOTE_CHARS])
 
     async def hang_up(self) -> None:
         """Closes the connection."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -40,7 +41,7 @@ from tests.agent.drivers.apps import (
     planted,
     running,
 )
-from tests.support.processes import free_port
+from tests.support.processes import free_port, wait_until
 
 
 def ignored(progress: Progress) -> None:
@@ -75,18 +76,120 @@ async def test_every_planted_object_is_in_the_snapshot_and_no_trace_is_left(tmp_
     state = tmp_path / "state"
     state.mkdir()
     with node_app(tmp_path, code, major=major, count=1234) as app:
+        driver, sink = NodeAttachDriver(state), Collected()
+        async with driver.open(app.process) as link:
+            assert ports(app) == []
+            facts = await link.capture(sink.take, ignored)
+        await driver.aclose()
+        await asyncio.to_thread(wait_until, lambda: sockets_of(app) == [sockets.LISTEN])
+
+        assert planted(sink.data) == 1234
+        check_costs(facts, sink.data)
+        assert facts.id_epoch
+        assert facts.notes == ()
+        assert list(state.iterdir()) == []
+        assert answers(app)
+
+
+def check_costs(facts: CaptureFacts, data: bytes) -> None:
+    """Every cost of a small heap's snapshot has been measured."""
+    assert facts.size_bytes == len(data)
+    assert facts.pause_source is PauseSource.RUNTIME
+    assert 10 < facts.pause_millis <= facts.duration_millis + 1
+    assert facts.cpu_millis > 0
+    assert facts.extra_memory_bytes > 1_000_000
+
+
+def sockets_of(app: App) -> list[int]:
+    """The states of the program's TCP sockets, but for those that are just being closed."""
+    lasting = (sockets.LISTEN, sockets.ESTABLISHED)
+    return [r.state for r in sockets.held_by(app.pid, sockets.rows(app.pid)) if r.state in lasting]
+
+
+#: In front of a program in which the hook cannot connect to the agent.
+NO_CONNECT = {
+    "commonjs": "require('net').connect = () => { throw new Error('no connect'); };\n",
+    "es-module": (
+        "import net from 'node:net';\nnet.connect = () => { throw new Error('no connect'); };\n"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("major", "kind"),
+    [*((major, "commonjs") for major in MAJORS), (18, "es-module"), (24, "es-module")],
+)
+async def test_where_the_hook_cannot_connect_the_snapshot_comes_over_the_inspector(
+    tmp_path, major, kind
+):
+    """The older way: whole and measured too, with a note, and ids that compare with none."""
+    state = tmp_path / "state"
+    state.mkdir()
+    code = NO_CONNECT[kind] + (COMMONJS if kind == "commonjs" else ES_MODULE)
+    with node_app(tmp_path, code, major=major, count=321) as app:
         data, facts = await captured(state, app.process)
 
-        assert planted(data) == 1234
-        assert facts.size_bytes == len(data)
-        assert facts.pause_source is PauseSource.RUNTIME
-        assert 10 < facts.pause_millis <= facts.duration_millis + 1
-        assert facts.cpu_millis > 0
-        assert facts.extra_memory_bytes > 1_000_000
+        assert planted(data) == 321
+        check_costs(facts, data)
         assert facts.id_epoch == ""
+        assert len(facts.notes) == 1
+        assert "no connect" in facts.notes[0]
         assert ports(app) == []
         assert list(state.iterdir()) == []
         assert answers(app)
+
+
+@pytest.mark.parametrize(
+    ("major", "opened_by_owner"), [*((major, False) for major in MAJORS), (18, True), (24, True)]
+)
+async def test_object_ids_stay_the_same_between_two_captures(tmp_path, major, opened_by_owner):
+    """What carries one epoch may be compared by object; V8 keeps the ids as long as we do."""
+    flags = (f"--inspect={free_port()}",) if opened_by_owner else None
+    with node_app(tmp_path, major=major, count=500, flags=flags) as app:
+        driver = NodeAttachDriver(tmp_path)
+        ids, epochs = [], []
+        for _ in range(2):
+            sink = Collected()
+            async with driver.open(app.process) as link:
+                epochs.append((await link.capture(sink.take, ignored)).id_epoch)
+            ids.append(ids_of(sink.data))
+        await driver.aclose()
+
+        assert epochs[0] == epochs[1] != ""
+        assert len(ids[0] | ids[1]) == 500
+        _, again = await captured(tmp_path, app.process)
+        assert again.id_epoch not in ("", epochs[0])
+
+
+def ids_of(snapshot: bytes) -> set[int]:
+    """The ids of the planted objects: those with a property edge of their name."""
+    heap = json.loads(snapshot)
+    meta, nodes, edges = heap["snapshot"]["meta"], heap["nodes"], heap["edges"]
+    fields, edge_fields = meta["node_fields"], meta["edge_fields"]
+    at_id, at_count, step = fields.index("id"), fields.index("edge_count"), len(fields)
+    mark, found, at = heap["strings"].index("planted_mark"), set(), 0
+    property_type = meta["edge_types"][0].index("property")
+    for node_at in range(0, len(nodes), step):
+        for _ in range(nodes[node_at + at_count]):
+            if edges[at] == property_type and edges[at + 1] == mark:
+                found.add(nodes[node_at + at_id])
+            at += len(edge_fields)
+    return found
+
+
+async def test_a_kept_connection_of_a_target_that_ended_is_let_go(tmp_path):
+    """The next capture says what there is to say: the process has ended."""
+    with node_app(tmp_path) as app:
+        driver, target = NodeAttachDriver(tmp_path), app.process
+        async with driver.open(target) as link:
+            await link.capture(Collected().take, ignored)
+        app.popen.kill()
+        app.popen.wait()
+
+        with pytest.raises(TargetEndedError):
+            async with driver.open(target):
+                pass
+        await driver.aclose()
 
 
 async def test_figures_tell_the_heap_and_its_limit(tmp_path):
@@ -171,8 +274,7 @@ async def test_an_exposed_inspector_of_the_owner_is_used_with_a_note(tmp_path):
     with node_app(tmp_path, flags=(f"--inspect=0.0.0.0:{port}",)) as app:
         _, facts = await captured(tmp_path, app.process)
 
-        assert len(facts.notes) == 1
-        assert f"0.0.0.0:{port}" in facts.notes[0]
+        assert any(f"0.0.0.0:{port}" in note for note in facts.notes)
         assert ports(app) == [port]
 
 
@@ -348,7 +450,8 @@ asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:])))
 async def test_what_a_killed_agent_left_open_is_shut_by_the_next_one(tmp_path):
     """The marker on disk outlives the agent; the next one shuts the port and removes it."""
     port = free_port()
-    with node_app(tmp_path, flags=(f"--inspect-port={port}",)) as app:
+    code = NO_CONNECT["commonjs"] + COMMONJS  # so that the inspector stays open
+    with node_app(tmp_path, code, flags=(f"--inspect-port={port}",)) as app:
         arguments = [str(app.pid), str(app.process.start_ticks), str(port)]
         killed = await asyncio.to_thread(
             subprocess.run,

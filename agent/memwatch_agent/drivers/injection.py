@@ -1,0 +1,107 @@
+"""Puts the Node hook into a process through its inspector, which can then be shut at once.
+
+Three reasons not to take it over the inspector (docs/decisions/0005-node-attach.md): a connection
+that ends while a snapshot crosses it can crash Node; V8 forgets all object ids when an inspector
+session ends; and what the hook sends costs the target no JSON.
+
+The hook connects to a port of ours and proves itself twice: by a token that only the evaluated
+expression knew, and by its socket's inode, which must be the target's. When that connection ends,
+whoever ends it, nothing is left in the target.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from memwatch_agent.drivers import sockets
+from memwatch_agent.drivers.base import Process
+from memwatch_agent.drivers.hook import READ_BYTES, HookLink
+
+#: The evaluated expression connects at once; a loop that is busy for longer gets the inspector.
+CONNECT_SECONDS = 5.0
+
+_TOKEN_BYTES = 16
+
+_HOST = "127.0.0.1"
+
+_EXPRESSION = """((load) => {
+  const module = { exports: {}, injected: true };
+  (function (module, require) { %s
+  })(module, load);
+  module.exports.dial(%d, %s);
+})(process.getBuiltinModule ? (name) => process.getBuiltinModule(name)
+  : typeof require === 'function' ? require : (name) => process.mainModule.require(name))"""
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def inject(target: Process, evaluate: Callable[[str], Awaitable[object]]) -> HookLink:
+    """A connection to a hook that was put into the target.
+
+    Args:
+        target: the process.
+        evaluate: runs an expression in it.
+
+    Raises:
+        OSError: we have no port for it to connect to.
+        TimeoutError: it does not connect.
+        DriverError: the expression fails, or it is not the target that connects.
+    """
+    token = secrets.token_hex(_TOKEN_BYTES)
+    connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
+            if await _proven(target, reader, writer, token) and not connected.done():
+                connected.set_result((reader, writer))
+                return
+        writer.close()
+
+    server = await asyncio.start_server(accept, _HOST, 0, limit=READ_BYTES)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        await evaluate(_EXPRESSION % (hook_source(), port, json.dumps(token)))
+        async with asyncio.timeout(CONNECT_SECONDS):
+            reader, writer = await connected
+    finally:
+        server.close()
+    link = HookLink(target, reader, writer, f"attach-{secrets.token_hex(8)}")
+    try:
+        await link.greet()
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+async def _proven(
+    target: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str
+) -> bool:
+    """Whether the peer is a socket of the target's and knows the token."""
+    peer, ours = writer.get_extra_info("peername")[1], writer.get_extra_info("sockname")[1]
+    rows = await asyncio.to_thread(sockets.rows, target.pid)
+    its = [row for row in rows if (row.port, row.remote_port) == (peer, ours)]
+    if not await asyncio.to_thread(sockets.held_by, target.pid, its):
+        return False
+    async with asyncio.timeout(CONNECT_SECONDS):
+        return hmac.compare_digest(await reader.readexactly(len(token)), token.encode())
+
+
+@cache
+def hook_source() -> str:
+    """The hook's file: packed beside this module, or where it lies in a working copy.
+
+    Raises:
+        FileNotFoundError: in neither.
+    """
+    packed = resources.files(__package__) / "memwatch-hook.cjs"
+    if packed.is_file():
+        return packed.read_text(encoding="utf-8")
+    working_copy = Path(__file__).resolve().parents[3] / "hook/node/memwatch-hook.cjs"
+    return working_copy.read_text(encoding="utf-8")
