@@ -82,9 +82,9 @@ class HandEngine:
         await asyncio.gather(task, return_exceptions=True)
 
     async def perform_due(self) -> None:
-        """Does everything that is due, and what follows from it, one after the other."""
+        """Does everything that is due, at once as an engine does, and what follows from it."""
         while due := self.due():
-            await self.perform(due[0])
+            await asyncio.gather(*(self.perform(work) for work in due))
 
 
 @dataclass

@@ -157,7 +157,7 @@ class Phases:
 
     async def _load(self, work: Work) -> tuple[Session, SessionTarget] | None:
         """The session and the part that work is for; None where they are deleted."""
-        session = await self._records.find(work.session_id)
+        session = await self._records.recall(work.session_id)
         part = part_of(session, work.target_id) if session else None
         return None if session is None or part is None else (session, part)
 
@@ -226,11 +226,10 @@ class Phases:
 
     async def _captured(self, work: Work, snapshot: Snapshot) -> Scheduled | None:
         """Marks the snapshot late where it is, and moves the part on."""
-        session = await self._records.get(work.session_id)
-        part = part_of(session, work.target_id)
-        if part is None or is_finished(part.state):
-            return self._discard_later(work)
-        await self._mark_lateness(session, part, snapshot)
+        found = await self._load(work)
+        if found is None:
+            return None
+        marked = self._with_lateness(*found, snapshot)
 
         def change(session: Session, now: Millis) -> list[SessionTarget]:
             part = part_of(session, work.target_id)
@@ -238,21 +237,27 @@ class Phases:
                 return []
             taken, first = work.number + 1, part.first_time or now
             last = taken == session.plan.snapshots
-            due = 0 if last else planning.due_time(session.plan, first, taken)
             event = Event.CAPTURED_LAST if last else Event.CAPTURED
-            return [after_event(part, event, now, taken=taken, first_time=first, due_time=due)]
+            facts = {
+                "taken": taken,
+                "first_time": first,
+                "due_time": 0 if last else planning.due_time(session.plan, first, taken),
+                "snapshots": (*(s for s in part.snapshots if s.id != marked.id), marked),
+            }
+            return [after_event(part, event, now, **facts)]
 
-        session = await self._records.change(work.session_id, change)
+        changed = [marked] if marked is not snapshot else []
+        session = await self._records.change(work.session_id, change, changed)
         part = part_of(session, work.target_id)
         return None if part is None else self._following(session, part)
 
-    async def _mark_lateness(self, session: Session, part: SessionTarget, taken: Snapshot) -> None:
+    def _with_lateness(self, session: Session, part: SessionTarget, taken: Snapshot) -> Snapshot:
+        """The snapshot with its lateness, which is counted from the second one on."""
         if not part.due_time:
-            return
+            return taken
         millis = planning.lateness(part.due_time, part.phase_time, taken.capture_time, self._now())
-        if millis != taken.late_millis:
-            late = planning.is_late(session.plan, millis)
-            await self._metadata.update_snapshot(replace(taken, late=late, late_millis=millis))
+        late = planning.is_late(session.plan, millis)
+        return taken if not millis else replace(taken, late=late, late_millis=millis)
 
     async def _analyse(self, work: Work) -> Scheduled | None:
         """Compares a target's snapshots, and ends its part."""

@@ -1,11 +1,13 @@
 """Sessions as they are stored, and the one place that changes them.
 
-A change is read, made by a pure function, and written only if nobody else wrote in
-between; then it is told to the watchers. What a capture reports while it runs is kept in
-memory beside the record.
+A change is made by a pure function and written only if nobody else wrote in between; then
+it is told to the watchers. Open sessions are also kept in memory, so that a change need not
+read first: what is kept may be old (another controller may have written), so nothing is
+written on it unless its version is still the stored one, and "nothing to do" is believed
+only of what was just read. What a capture reports while it runs is kept here only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from memwatch_controller.errors import NotFoundError
@@ -15,6 +17,7 @@ from memwatch_controller.model import (
     Session,
     SessionError,
     SessionTarget,
+    Snapshot,
 )
 from memwatch_controller.sessions.feed import Feed
 from memwatch_controller.sessions.model import after_event, open_parts, part_of, with_parts
@@ -39,6 +42,20 @@ class Records:
         self._told: dict[tuple[str, str], Millis] = {}
         self._newest: dict[str, Session] = {}
 
+    def created(self, session: Session) -> None:
+        """Takes note of a session that was just written."""
+        self._remember(session)
+
+    async def recall(self, id: str) -> Session | None:
+        """A session as it was lately; None where there is none.
+
+        Only for what is checked again when it is written. A fleet is always read: whether
+        a part holds a place must not be guessed, or two could wait for each other.
+        """
+        newest = self._newest.get(id)
+        is_fresh_enough = newest is not None and len(newest.targets) == 1
+        return newest if is_fresh_enough else await self.find(id)
+
     async def find(self, id: str) -> Session | None:
         """A session with the progress of its captures; None where there is none."""
         session = await self._metadata.get_session(id)
@@ -55,26 +72,37 @@ class Records:
             raise NotFoundError("session", id)
         return session
 
-    async def change(self, id: str, change: Change) -> Session:
+    async def change(self, id: str, change: Change, snapshots: Sequence[Snapshot] = ()) -> Session:
         """Changes a session, on what is stored at that moment; returns it as it is then.
+
+        Args:
+            id: the session's.
+            change: makes the new parts; called again where somebody else wrote.
+            snapshots: written with the change, over their earlier rows.
 
         Raises:
             NotFoundError: there is none.
         """
+        # Taken out until it is known how the write ended: this call may be cancelled in it.
+        before = self._newest.pop(id, None)
         while True:
+            if before is not None and (parts := change(before, self._now())):
+                after = with_parts(before, parts, self._now())
+                if await self._metadata.update_session(before, after, snapshots):
+                    return self._changed(after, parts)
             before = await self._metadata.get_session(id)
             if before is None:
                 raise NotFoundError("session", id)
-            parts = change(before, self._now())
-            if not parts:
-                return before
-            after = with_parts(before, parts, self._now())
-            if await self._metadata.update_session(before, after):
-                for part in parts:
-                    self._progress.pop((id, part.target.id), None)
-                    self._told.pop((id, part.target.id), None)
-                self._feed.publish(self._remember(after))
-                return after
+            if not change(before, self._now()):
+                return self._remember(before)
+
+    def _changed(self, after: Session, parts: Sequence[SessionTarget]) -> Session:
+        for part in parts:
+            self._progress.pop((after.id, part.target.id), None)
+            self._told.pop((after.id, part.target.id), None)
+        self._remember(after)
+        self._feed.publish(self._with_progress(after))
+        return after
 
     async def fail(self, id: str, target_id: str, reason: str, message: str) -> Session:
         """Fails one target's part; leaves it alone where it is finished."""

@@ -138,10 +138,12 @@ class SessionService:
             if await self._metadata.count_open_sessions() >= self._limits.open_sessions:
                 raise TooManySessionsError(self._limits.open_sessions, _RETRY_AFTER_SECONDS)
             try:
-                return await self._metadata.insert_session(session)
+                inserted = await self._metadata.insert_session(session)
             except sa.exc.IntegrityError as error:
                 cause = f"the id '{session_id}' is taken by another session; choose another"
                 raise InvalidArgumentError("create a session", cause) from error
+        self._records.created(inserted)
+        return inserted
 
     async def get(self, id: str) -> Session:
         """One session.

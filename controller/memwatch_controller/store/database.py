@@ -2,7 +2,8 @@
 
 SQLite runs in WAL mode with `synchronous=FULL`, so that a committed row outlives a power
 cut: an agent discards its copy of a snapshot once the row is written. One write
-transaction runs at a time there, begun as such, so that none dies half-way of a lock.
+transaction runs at a time there, begun as such, so that none dies half-way of a lock. A
+read of one statement begins none: every statement costs a turn of SQLite's thread.
 """
 
 import asyncio
@@ -47,15 +48,23 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection to read with; a consistent view for the length of the block."""
+        """A connection to read with; each statement sees what is committed then."""
         async with self._engine.connect() as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def viewing(self) -> AsyncIterator[AsyncConnection]:
+        """A connection to read with, whose statements all see the same state."""
+        async with self._engine.connect() as plain:
+            level = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
+            connection = await plain.execution_options(memwatch_begin="BEGIN", **level)
             yield connection
 
     @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction, committed when the block ends well."""
         async with self._one_writer or contextlib.nullcontext(), self._engine.connect() as plain:
-            connection = await plain.execution_options(memwatch_write=True)
+            connection = await plain.execution_options(memwatch_begin="BEGIN IMMEDIATE")
             async with connection.begin():
                 yield connection
 
@@ -132,5 +141,5 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        write = connection.get_execution_options().get("memwatch_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        if statement := connection.get_execution_options().get("memwatch_begin"):
+            connection.exec_driver_sql(statement)

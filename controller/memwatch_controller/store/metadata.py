@@ -113,7 +113,7 @@ class Metadata:
             query = query.where(schema.sessions.c.state.in_([state.value for state in states]))
         if service:
             query = query.where(schema.sessions.c.service == service)
-        async with self._database.reading() as connection:
+        async with self._database.viewing() as connection:
             found = (await connection.execute(query)).mappings().all()
             return await _with_parts(connection, found)
 
@@ -145,11 +145,16 @@ class Metadata:
             found = (await connection.execute(query)).all()
         return {model.SessionState(name): count for name, count in found}
 
-    async def update_session(self, before: model.Session, after: model.Session) -> bool:
+    async def update_session(
+        self,
+        before: model.Session,
+        after: model.Session,
+        snapshots: Iterable[model.Snapshot] = (),
+    ) -> bool:
         """Writes a change; False, and nothing written, where `before` is no longer current.
 
-        Only the session's own row and the parts that differ are written. The caller gives
-        `after` the version that follows `before`'s.
+        Only the session's own row and the parts that differ are written, and `snapshots`
+        over their earlier rows. The caller gives `after` the version that follows `before`'s.
         """
         was = {part.target.id: part for part in before.targets}
         async with self._database.writing() as connection:
@@ -166,6 +171,8 @@ class Metadata:
             for position, part in enumerate(after.targets):
                 if part is not was[part.target.id]:
                     await _update_part(connection, after.id, position, part)
+            for snapshot in snapshots:
+                await _update_snapshot(connection, snapshot)
         return True
 
     async def delete_session(self, id: str) -> None:
@@ -219,11 +226,7 @@ class Metadata:
     async def update_snapshot(self, snapshot: model.Snapshot) -> None:
         """Writes a snapshot over its earlier row; a snapshot that is not there is no error."""
         async with self._database.writing() as connection:
-            await connection.execute(
-                sa.update(schema.snapshots)
-                .where(schema.snapshots.c.id == snapshot.id)
-                .values(rows.from_snapshot(snapshot))
-            )
+            await _update_snapshot(connection, snapshot)
 
     async def delete_snapshot(self, id: str) -> None:
         """Forgets a snapshot; an unknown id is no error."""
@@ -279,7 +282,7 @@ class Metadata:
             return list((await connection.execute(query)).mappings())
 
     async def _session(self, wanted: sa.ColumnElement[bool]) -> model.Session | None:
-        async with self._database.reading() as connection:
+        async with self._database.viewing() as connection:
             row = await _one(connection, sa.select(schema.sessions).where(wanted))
             return None if row is None else (await _with_parts(connection, [row]))[0]
 
@@ -349,4 +352,12 @@ async def _update_part(
             schema.session_targets.c.target_id == part.target.id,
         )
         .values(rows.from_part(session_id, position, part))
+    )
+
+
+async def _update_snapshot(connection: AsyncConnection, snapshot: model.Snapshot) -> None:
+    await connection.execute(
+        sa.update(schema.snapshots)
+        .where(schema.snapshots.c.id == snapshot.id)
+        .values(rows.from_snapshot(snapshot))
     )
