@@ -17,7 +17,7 @@ from tests.e2e.conftest import get
 from tests.e2e.test_capture import answers
 from tests.support import runtimes
 from tests.support.processes import free_port, wait_until
-from tests.support.stack import Stack, node_service
+from tests.support.stack import Stack, node_service, unique
 
 pytestmark = pytest.mark.e2e
 
@@ -57,10 +57,11 @@ def test_unknown_target(shared_stack: Stack) -> None:
 def test_two_matches(shared_stack: Stack) -> None:
     """A word that fits two targets is refused, with both of them named."""
     stack = shared_stack
-    with node("twin"), node("twin"):
-        wait_until(lambda: len([t for t in stack.targets() if t.service == "twin"]) == 2)
-        ids = [t.id for t in stack.targets() if t.service == "twin"]
-        done = stack.ctl("capture", "twin", "--timeframe", "1s", check=False)
+    twin = unique("twin")
+    with node(twin), node(twin):
+        wait_until(lambda: len([t for t in stack.targets() if t.service == twin]) == 2)
+        ids = [t.id for t in stack.targets() if t.service == twin]
+        done = stack.ctl("capture", twin, "--timeframe", "1s", check=False)
 
         assert done.returncode == NOT_FOUND
         assert all(target_id in one_line(done) for target_id in ids)
@@ -69,8 +70,9 @@ def test_two_matches(shared_stack: Stack) -> None:
 def test_dead_target(shared_stack: Stack) -> None:
     """A target whose process has ended is refused, by name."""
     stack = shared_stack
-    with node("mortal"):
-        target_id = stack.wait_for_target("mortal")
+    name = unique("mortal")
+    with node(name):
+        target_id = stack.wait_for_target(name)
     wait_until(
         lambda: stack.json("targets", "get", target_id).get("state") == "TARGET_STATE_GONE", 30
     )
@@ -178,10 +180,11 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 def failed_capture(stack: Stack) -> str:
     """A capture that must fail: its one-line error."""
-    with node("web") as (pid, port):
+    name = unique("web")
+    with node(name) as (pid, port):
         get(port, "/leak?n=100000")
-        stack.wait_for_target("web")
-        done = stack.ctl("capture", "web", "--timeframe", "1s", check=False)
+        stack.wait_for_target(name)
+        done = stack.ctl("capture", name, "--timeframe", "1s", check=False)
 
         assert done.returncode not in (0, 2)
         os.kill(pid, 0)

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.conftest import get, memlab_counts
 from tests.support import runtimes
 from tests.support.processes import free_port, running, wait_until
-from tests.support.stack import APPS, HOOK_PATH, Stack, node_service, python_service
+from tests.support.stack import APPS, HOOK_PATH, Stack, node_service, python_service, unique
 
 pytestmark = pytest.mark.e2e
 
@@ -62,7 +62,7 @@ def check_files(stack: Stack, session: Any, class_name: str) -> None:
 @pytest.mark.parametrize("major", runtimes.NODE_MAJORS)
 def test_node(shared_stack: Stack, major: int, way: str) -> None:
     """A Node.js service is captured both ways on each major, every planted object counted."""
-    stack, service = shared_stack, f"web-{major}-{way}"
+    stack, service = shared_stack, unique("web")
     node = runtimes.node(major)
     if node is None:
         pytest.skip(f"Node {major} is not installed (npm was not there when `make test` looked)")
@@ -112,7 +112,7 @@ def python_app(kind: str, python: Path, stack: Stack, port: int, service: str) -
 @pytest.mark.parametrize("minor", runtimes.PYTHON_MINORS)
 def test_python(shared_stack: Stack, minor: str, kind: str) -> None:
     """A Python service with the hook is captured on each CPython, every object counted."""
-    stack, service = shared_stack, f"shop-{minor}-{kind}"
+    stack, service = shared_stack, unique("shop")
     python = runtimes.python(minor)
     if python is None:
         pytest.skip(f"CPython {minor} is not on this machine")

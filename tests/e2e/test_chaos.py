@@ -18,7 +18,7 @@ from tests.e2e.conftest import get
 from tests.e2e.test_capture import answers, inspector_listens
 from tests.support import runtimes
 from tests.support.processes import free_port, wait_until
-from tests.support.stack import Stack, node_service, python_service
+from tests.support.stack import Stack, node_service, python_service, unique
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos]
 
@@ -40,20 +40,20 @@ class Scene:
 
 @contextmanager
 def scene(stack: Stack, runtime: str) -> Iterator[Scene]:
-    port = free_port()
+    port, name = free_port(), unique("web")
     if runtime == "node":
         node = runtimes.any_node()
         if node is None:
             pytest.skip("no Node.js ≥ 18 is on this machine")
-        service = node_service(node, port, service="web")
+        service = node_service(node, port, service=name)
     else:
         service = python_service(
-            runtimes.python("3.11") or Path("python3"), port, service="web", hooks=stack.hooks
+            runtimes.python("3.11") or Path("python3"), port, service=name, hooks=stack.hooks
         )
     with service as process:
         wait_until(lambda: answers(port))
         get(port, f"/leak?n={PLANTED}")
-        yield Scene(stack, process.pid, stack.wait_for_target("web"))
+        yield Scene(stack, process.pid, stack.wait_for_target(name))
 
 
 def create(stack: Stack, target_id: str) -> str:

@@ -10,7 +10,7 @@ from tests.e2e.test_capture import answers
 from tests.support import runtimes
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.processes import free_port, running, wait_until
-from tests.support.stack import APPS, Stack
+from tests.support.stack import APPS, Stack, unique
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos]
 
@@ -25,13 +25,13 @@ STRINGS = 36_000
 
 def capture_through(stack: Stack, node: Path) -> str:
     """A session on the bulky service, through whatever the agent advertises; its id."""
-    port = free_port()
-    env = {"MEMWATCH_SERVICE_NAME": "bulky"}
+    port, name = free_port(), unique("bulky")
+    env = {"MEMWATCH_SERVICE_NAME": name}
     with running([node, APPS / "bulky_node.js", str(port), str(STRINGS)], env=env):
         wait_until(lambda: answers(port))
         assert get(port, "/") == {"kept": STRINGS}
-        stack.wait_for_target("bulky")
-        session_id = stack.ctl("capture", "bulky", "--timeframe", "1s", "--detach").stdout.strip()
+        stack.wait_for_target(name)
+        session_id = stack.ctl("capture", name, "--timeframe", "1s", "--detach").stdout.strip()
         session = stack.wait_for_state(session_id, "SUCCEEDED", "FAILED", seconds=120)
         assert session["state"] == "SESSION_STATE_SUCCEEDED", session.get("error")
         return session_id

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,11 @@ PACKAGES = ("proto", "heap", "agent", "controller", "cli")
 HOOK_PATH = f"{ROOT / 'hook' / 'bootstrap'}:{ROOT / 'hook'}"
 NODE_HOOK = ROOT / "hook" / "node" / "memwatch-hook.cjs"
 APPS = ROOT / "tests" / "apps"
+
+
+def unique(name: str) -> str:
+    """A service name that no other test on this host uses: an agent sees the whole host."""
+    return f"{name}-{uuid.uuid4().hex[:8]}"
 
 
 def program_env() -> dict[str, str]:
