@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
+# Tests that meet on the host (the inspector's port, the list of processes) stay on one worker: tests/conftest.py.
+WORKERS ?= 2
 PROTOS := $(wildcard proto/memwatch_proto/v1/*.proto)
 
 .PHONY: help demo test check lint types arrows proto proto-check fmt bench clean
@@ -27,7 +29,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	@$(BIN)/python -m tests.support.runtimes
-	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS) $(ARGS)
 
 check: $(VENV)/installed lint arrows types proto-check test
 

@@ -1,6 +1,22 @@
-"""What every test folder shares: the closing summary of what was skipped, and why."""
+"""What every test folder shares: who runs beside whom, and the closing summary of skips."""
+
+from pathlib import Path
 
 import pytest
+
+HERE = Path(__file__).parent
+
+#: Folders whose tests meet on the host: Node opens its inspector on one port, and an agent sees
+#: every process. They run one after the other, beside the rest.
+_ON_THE_HOST = ("agent", "cli", "e2e", "hook_node")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps the tests of a file together, and all that meet on the host on one worker."""
+    for item in items:
+        parts = item.path.relative_to(HERE).parts
+        group = "host" if parts[0] in _ON_THE_HOST else "/".join(parts)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
