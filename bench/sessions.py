@@ -41,8 +41,8 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=1_000)
-    parser.add_argument("--shortest", type=float, default=20, help="seconds")
-    parser.add_argument("--longest", type=float, default=60, help="seconds")
+    parser.add_argument("--shortest", type=float, default=60, help="seconds")
+    parser.add_argument("--longest", type=float, default=180, help="seconds")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 

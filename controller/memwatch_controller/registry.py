@@ -8,7 +8,7 @@ targets become unreachable, and are the same targets when it is heard of again.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -69,11 +69,24 @@ class RegistryRows(Protocol):
 
 @dataclass(eq=False)
 class Link:
-    """One agent's stream, as long as it is the newest of that agent."""
+    """One agent's stream, as long as it is the newest of that agent.
+
+    Attributes:
+        agent_id: the agent.
+        last_heard: when it last said something.
+        replaced: whether the stream is to end, for a newer one or for its silence.
+        on_replaced: called when that comes true.
+    """
 
     agent_id: str
     last_heard: Millis
-    replaced: asyncio.Event = field(default_factory=asyncio.Event)
+    replaced: bool = False
+    on_replaced: Callable[[], object] = lambda: None
+
+    def replace(self) -> None:
+        """Ends the stream."""
+        self.replaced = True
+        self.on_replaced()
 
 
 class Registry:
@@ -123,7 +136,7 @@ class Registry:
         earlier = self._links.get(agent.id)
         link = self._links[agent.id] = Link(agent.id, now)
         if earlier is not None:
-            earlier.replaced.set()
+            earlier.replace()
         self._report(agent.id, targets, now)
         _log.info("agent registered", agent=agent.id, address=agent.address, targets=len(targets))
         return link
@@ -160,7 +173,7 @@ class Registry:
         silent_since = self._now() - _SILENT_INTERVALS * self.heartbeat_millis
         for link in [link for link in self._links.values() if link.last_heard < silent_since]:
             self.disconnect(link)
-            link.replaced.set()
+            link.replace()
 
     def _report(self, agent_id: str, targets: Sequence[Target], now: Millis) -> None:
         """Takes in all of an agent's targets; those not among them have ended."""
