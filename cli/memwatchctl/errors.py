@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     UNAUTHENTICATED = 6
     SESSION_FAILED = 7
     BUSY = 8
+    VERDICT = 9
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -37,6 +38,7 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.UNAUTHENTICATED: "token missing or wrong",
     ExitCode.SESSION_FAILED: "session failed or was cancelled by somebody else",
     ExitCode.BUSY: "busy: another capture runs, or too many sessions; try again later",
+    ExitCode.VERDICT: "the verdict is one that --fail-on names, or --fail-on cannot be decided",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
     ExitCode.TERMINATED: "ended by SIGTERM",
 }

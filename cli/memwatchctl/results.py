@@ -4,23 +4,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memwatchctl import durations
+from memwatchctl import durations, verdicts
 from memwatchctl.commands import reports, snapshots
 from memwatchctl.output import Column, Output, plain
 from memwatchctl.text import size
 
 if TYPE_CHECKING:
+    from memwatch_proto.v1.reports_pb2 import Report
     from memwatch_proto.v1.sessions_pb2 import Session
     from memwatch_proto.v1.snapshots_pb2 import Snapshot
     from memwatchctl.client import Controller
 
 
 def show(
-    out: Output, controller: "Controller", session: "Session", files: Sequence[Path], top: int
+    out: Output,
+    controller: "Controller",
+    session: "Session",
+    files: Sequence[Path],
+    top: int,
+    fail_on: str | None,
 ) -> None:
-    """Prints what a session found."""
+    """Prints what a session found.
+
+    Raises:
+        VerdictError: it is what `fail_on` names.
+    """
     found = [controller.report(report_id) for report_id in session.report_ids]
-    if not out.is_table:
+    if out.is_table:
+        _show_all(out, controller, session, found, files, top)
+    else:
         out.document(
             {
                 "session": plain(session),
@@ -28,7 +40,18 @@ def show(
                 "files": [str(path) for path in files],
             }
         )
-        return
+    for report in found:
+        verdicts.check(verdicts.of_report(report.json), fail_on)
+
+
+def _show_all(
+    out: Output,
+    controller: "Controller",
+    session: "Session",
+    found: Sequence["Report"],
+    files: Sequence[Path],
+    top: int,
+) -> None:
     took = session.end_time.ToMilliseconds() - session.create_time.ToMilliseconds()
     out.line(f"session {session.id} succeeded in {durations.describe(max(took, 0))}", style="green")
     for report in found:

@@ -23,6 +23,7 @@ class Entry(NamedTuple):
 
 
 _CAPTURING, _LOOKING, _RUNNING = "Capturing", "Looking", "Running and setting up"
+_OFFLINE = "Snapshot files, without a server"
 
 #: Every top-level command, in the order of the help. The attribute is `command`.
 TABLE: Mapping[str, Entry] = {
@@ -35,6 +36,9 @@ TABLE: Mapping[str, Entry] = {
     "sessions": Entry(_LOOKING, "sessions", "Timed captures: list, follow, cancel."),
     "snapshots": Entry(_LOOKING, "snapshots", "Stored snapshots: list, download, upload."),
     "reports": Entry(_LOOKING, "reports", "What the analysis of a session found."),
+    "analyze": Entry(_OFFLINE, "analyze", "What one snapshot file holds, by class."),
+    "compare": Entry(_OFFLINE, "compare", "Which objects leak, from two snapshot files or more."),
+    "query": Entry(_OFFLINE, "query", "Objects, retainers and paths in a snapshot file."),
     "serve": Entry(_RUNNING, "serve", "Run a controller and an agent on this machine."),
     "config": Entry(_RUNNING, "config", "Contexts: which controller to talk to."),
     "version": Entry(_RUNNING, "version", "Versions of this program and of the controller."),

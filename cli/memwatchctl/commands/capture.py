@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from memwatchctl import app, durations
+from memwatchctl import app, durations, verdicts
 from memwatchctl.options import command as declare
 from memwatchctl.options import millis
 
@@ -44,6 +44,7 @@ class Wish:
     detach: bool
     output_dir: Path
     top: int
+    fail_on: str | None
 
     @property
     def is_private(self) -> bool:
@@ -127,6 +128,11 @@ class Wish:
     show_default=True,
     help="Where a --pid capture writes its files.",
 )
+@click.option(
+    "--fail-on",
+    type=click.Choice(list(verdicts.FAIL_ON)),
+    help="Exit code 9 on this verdict or a worse one, for CI.",
+)
 @click.option("--top", type=click.IntRange(min=1), default=15, help="Classes shown.")
 @click.pass_context
 def command(context: click.Context, /, target: str, **flags: Any) -> None:
@@ -167,7 +173,7 @@ def _capture(context: click.Context, word: str, wish: Wish) -> None:
         with display(app.no_color(context)) as shown:
             shown.note(f"session {session.id} runs for {durations.describe(wish.timeframe)}")
             session = captures.follow(controller, session, shown)
-        results.show(out, controller, session, [], wish.top)
+        results.show(out, controller, session, [], wish.top, wish.fail_on)
 
 
 def _capture_privately(context: click.Context, word: str, wish: Wish) -> None:
@@ -191,10 +197,10 @@ def _capture_privately(context: click.Context, word: str, wish: Wish) -> None:
         with display(app.no_color(context)) as shown:
             saver = saving.Saver(controller, session.id, wish.output_dir, shown)
             session = captures.follow(controller, session, shown, saver.save)
-        results.show(out, controller, session, saver.files, wish.top)
         if wish.dashboard_url:
             with app.controller(context, wish.dashboard_url) as dashboard:
                 results.upload(controller, session, dashboard)
+        results.show(out, controller, session, saver.files, wish.top, wish.fail_on)
 
 
 def _selector(word: str, wish: Wish, pid: int = 0) -> "TargetSelector":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memwatchctl import app
+from memwatchctl import app, verdicts
 from memwatchctl.options import group
 from memwatchctl.output import Column, Output, plain
 from memwatchctl.text import age, signed, signed_size, size
@@ -43,9 +43,14 @@ def list_(context: click.Context, session: str, limit: int) -> None:
 @command.command("get")
 @click.argument("report")
 @click.option("--top", type=click.IntRange(min=1), default=TOP, show_default=True, help="Classes.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(list(verdicts.FAIL_ON)),
+    help="Exit code 9 on this verdict or a worse one, for CI.",
+)
 @click.option("--document", is_flag=True, help="The report's own JSON document, and nothing else.")
 @click.pass_context
-def get(context: click.Context, report: str, top: int, document: bool) -> None:
+def get(context: click.Context, report: str, top: int, fail_on: str | None, document: bool) -> None:
     """Show a report, by its id or its session's.
 
     --document prints the stable JSON of docs/formats/report.md.
@@ -65,22 +70,38 @@ def get(context: click.Context, report: str, top: int, document: bool) -> None:
         show(out, found, top)
     else:
         out.document(plain(found))
+    verdicts.check(verdicts.of_report(found.json), fail_on)
 
 
 def show(out: Output, report: "Report", top: int = TOP) -> None:
-    """Prints what grew, for people."""
-    if report.summary:
+    """Prints what grew and, where the analysis found it, what leaks; for people."""
+    verdict = verdicts.of_report(report.json)
+    if verdict is None:
         out.line(report.summary, style="bold")
+    else:
+        verdicts.show(out, verdict)
+        out.line()
+        out.line(report.summary)
+    for note in verdicts.notes_of_report(report.json):
+        out.line(f"note: {note}")
     out.line(f"heap: {_totals(report.before)} before, {_totals(report.after)} after")
     out.line()
-    changed = [row for row in report.classes if _changed(row)]
+    hidden = show_classes(out, report.classes, top)
+    if hidden:
+        out.line(f"'memwatchctl reports get {report.id} --top 500' shows them")
+
+
+def show_classes(out: Output, classes: Sequence["ClassGrowth"], top: int) -> int:
+    """Prints the classes that changed; how many of them are left out."""
+    changed = [row for row in classes if _changed(row)]
     out.table(_CLASSES, changed[:top])
-    if len(changed) > top:
-        hidden = len(changed) - top
-        out.line(f"… and {hidden:,} more; 'memwatchctl reports get {report.id} --top 500'")
-    same = len(report.classes) - len(changed)
+    hidden = max(0, len(changed) - top)
+    if hidden:
+        out.line(f"… and {hidden:,} more classes changed")
+    same = len(classes) - len(changed)
     if same:
         out.line(f"{same:,} classes did not change")
+    return hidden
 
 
 def _totals(totals: "HeapTotals") -> str:

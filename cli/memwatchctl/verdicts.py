@@ -1,0 +1,100 @@
+"""A verdict as lines for people, and as an exit code for CI.
+
+It is read as the plain values of its JSON document, so that a stored report needs no heap
+engine here; what a newer version says beyond that is left out. Pure but for printing.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from memwatchctl.errors import CliError, ExitCode
+from memwatchctl.output import Output
+from memwatchctl.text import size
+
+#: What `--fail-on` may name, and the verdicts that it means.
+FAIL_ON: Mapping[str, tuple[str, ...]] = {
+    "leaking": ("leaking",),
+    "growing": ("leaking", "growing, not sure"),
+}
+
+_STYLES = {"leaking": "bold red", "growing, not sure": "bold yellow", "not leaking": "bold green"}
+
+#: Suspects shown to people; the document has them all.
+MAX_SUSPECTS = 5
+
+Document = Mapping[str, Any]
+
+
+class VerdictError(CliError):
+    """A verdict that `--fail-on` does not accept."""
+
+    code = ExitCode.VERDICT
+
+
+def of_report(report_json: str) -> Document | None:
+    """The verdict in a report's document; None where there is none."""
+    try:
+        document = json.loads(report_json)
+    except ValueError:
+        return None
+    verdict = document.get("verdict") if isinstance(document, dict) else None
+    return verdict if isinstance(verdict, dict) else None
+
+
+def notes_of_report(report_json: str) -> list[str]:
+    """What a report's document says beside its figures."""
+    try:
+        document = json.loads(report_json)
+    except ValueError:
+        return []
+    notes = document.get("notes") if isinstance(document, dict) else None
+    return [str(note) for note in notes] if isinstance(notes, list) else []
+
+
+def check(verdict: Document | None, fail_on: str | None) -> None:
+    """Sees that a verdict is one that CI accepts.
+
+    Raises:
+        VerdictError: it is not.
+    """
+    if fail_on and verdict and verdict.get("verdict") in FAIL_ON[fail_on]:
+        raise VerdictError(f"verdict: {verdict['verdict']}: {verdict.get('summary', '')}")
+
+
+def show(out: Output, verdict: Document) -> None:
+    """Prints the verdict and its suspects."""
+    word = str(verdict.get("verdict", ""))
+    sure = f" ({_percent(verdict.get('confidence', 0))} sure)"
+    out.line(f"{word.upper()}{sure}: {verdict.get('summary', '')}", style=_STYLES.get(word, ""))
+    suspects = verdict.get("suspects") or []
+    for rank, suspect in enumerate(suspects[:MAX_SUSPECTS], 1):
+        out.line()
+        for line in _suspect_lines(rank, suspect):
+            out.line(line)
+    more = len(suspects[MAX_SUSPECTS:]) + int(verdict.get("left_out") or 0)
+    if more:
+        out.line()
+        out.line(f"and {more} more suspects; -o json shows those that the document holds")
+
+
+def _suspect_lines(rank: int, suspect: Document) -> list[str]:
+    """One suspect: path, growth, place in the code, reasons."""
+    rate = suspect.get("per_second")
+    speed = f", {rate:.3g} a second" if rate else ""
+    lines = [
+        f"{rank}. {suspect.get('path', '?')}",
+        f"   {suspect.get('new_count', 0):,} new {suspect.get('object_class', 'objects')}, "
+        f"{size(int(suspect.get('new_bytes', 0)))}"
+        f" ({_percent(suspect.get('share', 0))} of what is new){speed}",
+    ]
+    where = suspect.get("where")
+    if where:
+        lines.append(f"   from {where.get('script')}:{where.get('line')} ({where.get('what')})")
+    why = "; ".join(map(str, suspect.get("why") or []))
+    lines.append(f"   {suspect.get('state')} ({_percent(suspect.get('confidence', 0))}): {why}")
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
