@@ -20,11 +20,13 @@ from grpc_reflection.v1alpha import reflection
 
 from memwatch_controller import logs, model
 from memwatch_controller.analysis.guard import default_memory
+from memwatch_controller.analysis.queries import Queries
 from memwatch_controller.analysis.runner import Limits, Runner
 from memwatch_controller.api.agents import AgentChannels
 from memwatch_controller.api.calls import CallLog
 from memwatch_controller.api.controllers import ControllerServicer
 from memwatch_controller.api.convert import agent_to_pb
+from memwatch_controller.api.heaps import HeapServicer
 from memwatch_controller.api.http.application import create_app, guarded
 from memwatch_controller.api.http.readiness import Readiness
 from memwatch_controller.api.http.routes import Faces
@@ -37,6 +39,7 @@ from memwatch_controller.api.snapshots import SnapshotServicer
 from memwatch_controller.api.targets import TargetServicer
 from memwatch_controller.counters import Counters
 from memwatch_controller.errors import StartError
+from memwatch_controller.heaps import Heaps
 from memwatch_controller.registry import Registry
 from memwatch_controller.reports import Reports
 from memwatch_controller.sessions.dbos_engine import DbosEngine
@@ -55,6 +58,8 @@ from memwatch_proto import auth, keepalive
 from memwatch_proto.v1 import (
     controllers_pb2,
     controllers_pb2_grpc,
+    heaps_pb2,
+    heaps_pb2_grpc,
     registry_pb2,
     registry_pb2_grpc,
     reports_pb2,
@@ -80,6 +85,7 @@ _SERVICES = (
     targets_pb2.DESCRIPTOR.services_by_name["TargetService"].full_name,
     snapshots_pb2.DESCRIPTOR.services_by_name["SnapshotService"].full_name,
     reports_pb2.DESCRIPTOR.services_by_name["ReportService"].full_name,
+    heaps_pb2.DESCRIPTOR.services_by_name["HeapService"].full_name,
     health.SERVICE_NAME,
     reflection.SERVICE_NAME,
 )
@@ -98,6 +104,7 @@ class Parts:
     blobs: BlobStore
     snapshots: Snapshots
     reports: Reports
+    heaps: Heaps
     sessions: SessionService
     counters: Counters
 
@@ -139,11 +146,24 @@ async def _parts(settings: Settings) -> AsyncIterator[Parts]:
         blobs = BlobStore.open(_blob_url(settings), settings.data_dir)
         counters = Counters()
         snapshots = Snapshots(metadata, blobs, agents, _now, counters)
-        reports = Reports(metadata, blobs, Runner(_analysis_limits(settings)), _now, counters)
+        runner = Runner(_analysis_limits(settings))
+        reports = Reports(metadata, blobs, runner, _now, counters)
+        heaps = Heaps(metadata, blobs, runner, Queries(), settings.data_dir / "indexes")
+        stack.push_async_callback(heaps.close)
+        snapshots.on_removed(heaps.forget)
         sessions = await _sessions(stack, settings, metadata, registry, snapshots, reports)
         _at_work(stack, registry.run())
         yield Parts(
-            settings, token, metadata, registry, blobs, snapshots, reports, sessions, counters
+            settings,
+            token,
+            metadata,
+            registry,
+            blobs,
+            snapshots,
+            reports,
+            heaps,
+            sessions,
+            counters,
         )
 
 
@@ -232,6 +252,7 @@ def _faces(parts: Parts) -> Faces:
         sessions=SessionServicer(parts.sessions),
         snapshot_service=SnapshotServicer(parts.snapshots, parts.metadata),
         reports=ReportServicer(parts.reports, parts.metadata),
+        heaps=HeapServicer(parts.heaps),
         agents=lambda: [agent_to_pb(agent) for agent in parts.registry.agents()],
         snapshots=parts.snapshots,
     )
@@ -245,6 +266,7 @@ def _add_services(server: grpc.aio.Server, parts: Parts, faces: Faces) -> None:
     targets_pb2_grpc.add_TargetServiceServicer_to_server(faces.targets, server)
     snapshots_pb2_grpc.add_SnapshotServiceServicer_to_server(faces.snapshot_service, server)
     reports_pb2_grpc.add_ReportServiceServicer_to_server(faces.reports, server)
+    heaps_pb2_grpc.add_HeapServiceServicer_to_server(faces.heaps, server)
 
 
 def _bind(server: grpc.aio.Server, settings: Settings) -> None:

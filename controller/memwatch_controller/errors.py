@@ -438,13 +438,14 @@ class SnapshotInUseError(ControllerError):
 
 
 class AnalysisError(ControllerError):
-    """The snapshots of a session could not be compared."""
+    """The snapshots of a session, or some others, could not be analysed."""
 
     reason = "ANALYSIS_FAILED"
 
-    def __init__(self, session_id: str, cause: str) -> None:
+    def __init__(self, session_id: str, cause: str, doing: str = "") -> None:
         self.session_id = session_id
         self.cause = cause
+        self.doing = doing or f"compare the snapshots of session '{session_id}'"
 
     @property
     def facts(self) -> Mapping[str, str]:
@@ -453,8 +454,7 @@ class AnalysisError(ControllerError):
 
     def __str__(self) -> str:
         return (
-            f"cannot compare the snapshots of session '{self.session_id}': {self.cause}; "
-            "the snapshots are kept: memwatchctl snapshots list"
+            f"cannot {self.doing}: {self.cause}; the snapshots are kept: memwatchctl snapshots list"
         )
 
 
@@ -471,7 +471,12 @@ class AnalysisTooLargeError(AnalysisError):
     reason = "ANALYSIS_TOO_LARGE"
 
     def __init__(
-        self, session_id: str, needed_bytes: int, allowed_bytes: int, free_bytes: int
+        self,
+        session_id: str,
+        needed_bytes: int,
+        allowed_bytes: int,
+        free_bytes: int,
+        doing: str = "",
     ) -> None:
         self.needed_bytes = needed_bytes
         self.allowed_bytes = allowed_bytes
@@ -483,6 +488,7 @@ class AnalysisTooLargeError(AnalysisError):
             f"it needs about {needed_bytes // mib:,} MiB of memory; {allowed_bytes // mib:,} MiB "
             f"are allowed (--analysis-memory-mib) and {free_bytes // mib:,} MiB are free; "
             "run a controller with more, or memwatchctl compare on a larger machine",
+            doing,
         )
 
     @property

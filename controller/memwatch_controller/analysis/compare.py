@@ -1,6 +1,7 @@
 """Compares snapshots: what each class had and has, and the verdict. Runs in the worker only."""
 
 import json
+import os
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,12 +12,15 @@ import numpy as np
 from memwatch_controller.analysis.jobs import (
     ClassChange,
     Comparison,
+    IndexJob,
     Job,
     JobSnapshot,
     Totals,
 )
 from memwatch_heap.diff import Census, DiffRow, census, diff
 from memwatch_heap.formats import read
+from memwatch_heap.index import write_index
+from memwatch_heap.measures import measure
 from memwatch_heap.verdict import explain
 
 NO_IDS = (
@@ -49,6 +53,23 @@ def compare(job: Job) -> Comparison:
         verdict=verdict,
         notes=(note,) if note else (),
     )
+
+
+def build_index(job: IndexJob) -> None:
+    """Writes the index of a snapshot, which appears under its name when it is whole.
+
+    Raises:
+        memwatch_heap.errors.SnapshotError: the file is no snapshot, or too large for memory.
+        OSError: the index cannot be written.
+    """
+    graph = read(Path(job.snapshot.path), name=f"'{job.snapshot.id}'")
+    target = Path(job.index_path)
+    part = target.with_suffix(f".{os.getpid()}.part")
+    try:
+        write_index(part, graph, measure(graph), snapshot=job.digest)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def ids_compare(snapshots: Sequence[JobSnapshot]) -> bool:

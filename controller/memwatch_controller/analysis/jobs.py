@@ -35,6 +35,23 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexJob:
+    """One snapshot whose index is to be written.
+
+    Attributes:
+        snapshot: the file to read.
+        index_path: the file to write; it appears there when it is whole.
+        digest: of the snapshot; who opens the index must name it.
+        memory_bytes: the worker's limit for its own memory.
+    """
+
+    snapshot: JobSnapshot
+    index_path: str
+    digest: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Whole figures of one snapshot: nodes of size 0 are not counted."""
 
@@ -92,14 +109,17 @@ class JobFailedError(Exception):
     """What a worker answers where it cannot: a sentence without a traceback."""
 
 
-def dump_job(job: Job) -> bytes:
+def dump_job(job: Job | IndexJob) -> bytes:
     """A job as the worker reads it."""
     return json.dumps(asdict(job)).encode()
 
 
-def load_job(document: bytes) -> Job:
+def load_job(document: bytes) -> Job | IndexJob:
     """A job, of the controller that started us."""
     fields = json.loads(document)
+    if "snapshots" not in fields:
+        fields["snapshot"] = JobSnapshot(**fields["snapshot"])
+        return IndexJob(**fields)
     fields["snapshots"] = tuple(JobSnapshot(**snapshot) for snapshot in fields["snapshots"])
     return Job(**fields)
 
@@ -111,21 +131,35 @@ def dump_answer(comparison: Comparison | None, failure: str = "") -> bytes:
 
 
 def load_answer(document: bytes) -> Comparison:
-    """An answer.
+    """The answer to a `Job`.
 
     Raises:
         JobFailedError: the worker says that it cannot.
         ValueError: it is no answer.
     """
-    answer = json.loads(document)
-    if not isinstance(answer, Mapping):
-        raise ValueError("no object")
-    if answer.get("failure"):
-        raise JobFailedError(str(answer["failure"]))
     try:
-        return _comparison(answer["comparison"])
+        return _comparison(_answer(document)["comparison"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"no comparison: {error}") from error
+
+
+def check_answer(document: bytes) -> None:
+    """The answer to an `IndexJob`, which is that it is done.
+
+    Raises:
+        JobFailedError: the worker says that it cannot.
+        ValueError: it is no answer.
+    """
+    _answer(document)
+
+
+def _answer(document: bytes) -> Mapping[str, Any]:
+    answer = json.loads(document)
+    if not isinstance(answer, Mapping) or "failure" not in answer:
+        raise ValueError("no answer")
+    if answer["failure"]:
+        raise JobFailedError(str(answer["failure"]))
+    return answer
 
 
 def _comparison(found: Mapping[str, Any]) -> Comparison:

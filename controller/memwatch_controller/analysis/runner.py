@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
 
@@ -19,6 +20,8 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_STDERR_BYTES = 4_000
 
 _WORKER = (sys.executable, "-m", "memwatch_controller.analysis.worker")
+
+_Answer = TypeVar("_Answer")
 
 _log = structlog.get_logger()
 
@@ -51,24 +54,39 @@ class Runner:
         self._free = asyncio.Semaphore(limits.workers)
 
     async def run(self, job: jobs.Job) -> jobs.Comparison:
-        """Runs one job; a worker that dies is started once more.
+        """Compares snapshots; a worker that dies is started once more.
 
         Raises:
             JobFailedError: the worker says why not, took too long, or died twice.
         """
+        return await self._run(job, jobs.load_answer)
+
+    async def build_index(self, job: jobs.IndexJob) -> None:
+        """Writes the index of a snapshot; a worker that dies is started once more.
+
+        Raises:
+            JobFailedError: the worker says why not, took too long, or died twice.
+        """
+        await self._run(job, jobs.check_answer)
+
+    async def _run(
+        self, job: jobs.Job | jobs.IndexJob, load: Callable[[bytes], _Answer]
+    ) -> _Answer:
         async with self._free:
             try:
-                return await self._attempt(job)
+                return await self._attempt(job, load)
             except _WorkerDiedError as first:
                 _log.warning("analysis_worker_died", error=str(first), again=True)
             try:
-                return await self._attempt(job)
+                return await self._attempt(job, load)
             except _WorkerDiedError as second:
                 raise jobs.JobFailedError(
                     f"the worker process died twice: {second}; the machine may be short of memory"
                 ) from second
 
-    async def _attempt(self, job: jobs.Job) -> jobs.Comparison:
+    async def _attempt(
+        self, job: jobs.Job | jobs.IndexJob, load: Callable[[bytes], _Answer]
+    ) -> _Answer:
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
@@ -91,13 +109,13 @@ class Runner:
             ) from error
         finally:
             await _end(process)
-        return _result(code, answer, words)
+        return _result(code, answer, words, load)
 
 
-def _result(code: int, answer: bytes, words: bytes) -> jobs.Comparison:
+def _result(code: int, answer: bytes, words: bytes, load: Callable[[bytes], _Answer]) -> _Answer:
     if code == 0:
         with contextlib.suppress(ValueError):
-            return jobs.load_answer(answer)
+            return load(answer)
     last = words.decode(errors="replace").strip().splitlines()[-1:] or [""]
     how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
     raise _WorkerDiedError(f"{how} {last[0][:300]}".strip())

@@ -24,46 +24,50 @@ BASE_BYTES = 512 * 1024 * 1024
 
 def main() -> int:
     """Answers one job; the exit code is 0 whenever there is an answer."""
-    _die_with(os.getppid())
+    die_with_parent()
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
     job = jobs.load_job(sys.stdin.buffer.read())
-    _limit_memory(job.memory_bytes + BASE_BYTES)
+    limit_memory(job.memory_bytes + BASE_BYTES)
     sys.stdout.buffer.write(_answer(job))
     sys.stdout.buffer.flush()
     return 0
 
 
-def _answer(job: jobs.Job) -> bytes:
+def _answer(job: jobs.Job | jobs.IndexJob) -> bytes:
     try:
-        from memwatch_controller.analysis.compare import compare
+        from memwatch_controller.analysis.compare import build_index, compare
         from memwatch_heap.errors import HeapError
     except MemoryError:
         return jobs.dump_answer(None, _too_large(job))
     try:
-        return jobs.dump_answer(compare(job))
-    except HeapError as error:
+        if isinstance(job, jobs.Job):
+            return jobs.dump_answer(compare(job))
+        build_index(job)
+        return jobs.dump_answer(None)
+    except (HeapError, OSError) as error:
         return jobs.dump_answer(None, str(error))
     except MemoryError:
         return jobs.dump_answer(None, _too_large(job))
 
 
-def _too_large(job: jobs.Job) -> str:
+def _too_large(job: jobs.Job | jobs.IndexJob) -> str:
     return (
         f"the snapshots need more than the {job.memory_bytes:,} bytes that an analysis may use; "
         "give the controller more memory"
     )
 
 
-def _limit_memory(limit: int) -> None:
+def limit_memory(limit: int) -> None:
     """Private memory only: mapped files cost the machine nothing."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _die_with(parent: int) -> None:
+def die_with_parent() -> None:
     """Has the kernel kill us when the controller ends, killed or not (Linux)."""
+    parent = os.getppid()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before we asked

@@ -18,6 +18,7 @@ def document() -> dict[str, Any]:
         sessions=nothing,
         snapshot_service=nothing,
         reports=nothing,
+        heaps=nothing,
         agents=nothing,
         snapshots=nothing,
     )

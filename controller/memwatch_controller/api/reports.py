@@ -37,6 +37,14 @@ class ReportServicer(reports_pb2_grpc.ReportServiceServicer):
         return report_to_pb(await self._reports.get(fields.ident("id", request.id)))
 
     @unary
+    async def CompareSnapshots(  # noqa: N802
+        self, request: pb.CompareSnapshotsRequest, context: Any
+    ) -> pb.Report:
+        """Compares any stored snapshots of one target."""
+        ids = [fields.ident("snapshot_ids", wanted) for wanted in request.snapshot_ids]
+        return report_to_pb(await self._reports.compare_by_hand(ids))
+
+    @unary
     async def ListReports(  # noqa: N802
         self, request: pb.ListReportsRequest, context: Any
     ) -> pb.ListReportsResponse:
@@ -59,8 +67,8 @@ def report_to_pb(report: model.Report, *, whole: bool = True) -> pb.Report:
     document = json.loads(report.json)
     return pb.Report(
         id=report.id,
-        session_id=report.session_id,
-        target_id=report.target_id,
+        session_id=report.session_id if report.session_id != report.id else "",
+        target_id=report.target_id if report.target_id != report.id else "",
         create_time=convert.time_to_pb(report.create_time),
         snapshot_ids=report.snapshot_ids,
         before=_totals(document.get("before", {})),

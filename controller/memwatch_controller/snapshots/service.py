@@ -90,6 +90,7 @@ class Snapshots:
         self._now = now
         self._counters = counters or Counters()
         self._patience = patience
+        self._on_removed: list[Callable[[Snapshot], None]] = []
         self._running: dict[str, tuple[asyncio.Lock, int]] = {}
 
     async def capture(
@@ -221,6 +222,12 @@ class Snapshots:
         """
         await self._blobs.delete(blob_key(snapshot.id, snapshot.stored_sha256))
         await self._rows.delete_snapshot(snapshot.id)
+        for told in self._on_removed:
+            told(snapshot)
+
+    def on_removed(self, told: Callable[[Snapshot], None]) -> None:
+        """Has `told` called with each snapshot that was deleted."""
+        self._on_removed.append(told)
 
     async def _take_and_store(
         self, address: str, order: CaptureOrder, on_progress: transfer.OnProgress

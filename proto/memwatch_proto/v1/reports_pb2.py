@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemwatch_proto/v1/reports.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x02\n\x06Report\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x11\n\ttarget_id\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0csnapshot_ids\x18\x05 \x03(\t\x12\'\n\x06\x62\x65\x66ore\x18\x06 \x01(\x0b\x32\x17.memwatch.v1.HeapTotals\x12&\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32\x17.memwatch.v1.HeapTotals\x12)\n\x07\x63lasses\x18\x08 \x03(\x0b\x32\x18.memwatch.v1.ClassGrowth\x12\x13\n\x0b\x63lass_count\x18\t \x01(\r\x12\x0f\n\x07summary\x18\n \x01(\t\x12\x0c\n\x04json\x18\x0b \x01(\t\">\n\nHeapTotals\x12\x14\n\x0cobject_count\x18\x01 \x01(\x04\x12\x1a\n\x12shallow_size_bytes\x18\x02 \x01(\x04\"\xe9\x01\n\x0b\x43lassGrowth\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x14\n\x0c\x63ount_before\x18\x02 \x01(\x04\x12\x13\n\x0b\x63ount_after\x18\x03 \x01(\x04\x12!\n\x19shallow_size_before_bytes\x18\x04 \x01(\x04\x12 \n\x18shallow_size_after_bytes\x18\x05 \x01(\x04\x12\x11\n\tnew_count\x18\x06 \x01(\x04\x12\x12\n\ngone_count\x18\x07 \x01(\x04\x12\x16\n\x0enew_size_bytes\x18\x08 \x01(\x04\x12\x17\n\x0fgone_size_bytes\x18\t \x01(\x04\"\x1e\n\x10GetReportRequest\x12\n\n\x02id\x18\x01 \x01(\t\"O\n\x12ListReportsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListReportsResponse\x12$\n\x07reports\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Report\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa2\x01\n\rReportService\x12?\n\tGetReport\x12\x1d.memwatch.v1.GetReportRequest\x1a\x13.memwatch.v1.Report\x12P\n\x0bListReports\x12\x1f.memwatch.v1.ListReportsRequest\x1a .memwatch.v1.ListReportsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemwatch_proto/v1/reports.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x02\n\x06Report\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x11\n\ttarget_id\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0csnapshot_ids\x18\x05 \x03(\t\x12\'\n\x06\x62\x65\x66ore\x18\x06 \x01(\x0b\x32\x17.memwatch.v1.HeapTotals\x12&\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32\x17.memwatch.v1.HeapTotals\x12)\n\x07\x63lasses\x18\x08 \x03(\x0b\x32\x18.memwatch.v1.ClassGrowth\x12\x13\n\x0b\x63lass_count\x18\t \x01(\r\x12\x0f\n\x07summary\x18\n \x01(\t\x12\x0c\n\x04json\x18\x0b \x01(\t\">\n\nHeapTotals\x12\x14\n\x0cobject_count\x18\x01 \x01(\x04\x12\x1a\n\x12shallow_size_bytes\x18\x02 \x01(\x04\"\xe9\x01\n\x0b\x43lassGrowth\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x14\n\x0c\x63ount_before\x18\x02 \x01(\x04\x12\x13\n\x0b\x63ount_after\x18\x03 \x01(\x04\x12!\n\x19shallow_size_before_bytes\x18\x04 \x01(\x04\x12 \n\x18shallow_size_after_bytes\x18\x05 \x01(\x04\x12\x11\n\tnew_count\x18\x06 \x01(\x04\x12\x12\n\ngone_count\x18\x07 \x01(\x04\x12\x16\n\x0enew_size_bytes\x18\x08 \x01(\x04\x12\x17\n\x0fgone_size_bytes\x18\t \x01(\x04\"\x1e\n\x10GetReportRequest\x12\n\n\x02id\x18\x01 \x01(\t\"/\n\x17\x43ompareSnapshotsRequest\x12\x14\n\x0csnapshot_ids\x18\x01 \x03(\t\"O\n\x12ListReportsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListReportsResponse\x12$\n\x07reports\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Report\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf1\x01\n\rReportService\x12?\n\tGetReport\x12\x1d.memwatch.v1.GetReportRequest\x1a\x13.memwatch.v1.Report\x12P\n\x0bListReports\x12\x1f.memwatch.v1.ListReportsRequest\x1a .memwatch.v1.ListReportsResponse\x12M\n\x10\x43ompareSnapshots\x12$.memwatch.v1.CompareSnapshotsRequest\x1a\x13.memwatch.v1.Reportb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +40,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLASSGROWTH']._serialized_end=688
   _globals['_GETREPORTREQUEST']._serialized_start=690
   _globals['_GETREPORTREQUEST']._serialized_end=720
-  _globals['_LISTREPORTSREQUEST']._serialized_start=722
-  _globals['_LISTREPORTSREQUEST']._serialized_end=801
-  _globals['_LISTREPORTSRESPONSE']._serialized_start=803
-  _globals['_LISTREPORTSRESPONSE']._serialized_end=887
-  _globals['_REPORTSERVICE']._serialized_start=890
-  _globals['_REPORTSERVICE']._serialized_end=1052
+  _globals['_COMPARESNAPSHOTSREQUEST']._serialized_start=722
+  _globals['_COMPARESNAPSHOTSREQUEST']._serialized_end=769
+  _globals['_LISTREPORTSREQUEST']._serialized_start=771
+  _globals['_LISTREPORTSREQUEST']._serialized_end=850
+  _globals['_LISTREPORTSRESPONSE']._serialized_start=852
+  _globals['_LISTREPORTSRESPONSE']._serialized_end=936
+  _globals['_REPORTSERVICE']._serialized_start=939
+  _globals['_REPORTSERVICE']._serialized_end=1180
 # @@protoc_insertion_point(module_scope)

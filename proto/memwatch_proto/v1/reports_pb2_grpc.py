@@ -45,6 +45,11 @@ class ReportServiceStub:
                 request_serializer=memwatch__proto_dot_v1_dot_reports__pb2.ListReportsRequest.SerializeToString,
                 response_deserializer=memwatch__proto_dot_v1_dot_reports__pb2.ListReportsResponse.FromString,
                 _registered_method=True)
+        self.CompareSnapshots = channel.unary_unary(
+                '/memwatch.v1.ReportService/CompareSnapshots',
+                request_serializer=memwatch__proto_dot_v1_dot_reports__pb2.CompareSnapshotsRequest.SerializeToString,
+                response_deserializer=memwatch__proto_dot_v1_dot_reports__pb2.Report.FromString,
+                _registered_method=True)
 
 
 class ReportServiceServicer:
@@ -61,7 +66,19 @@ class ReportServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReports(self, request, context):
-        """Reports, newest first. Idempotent.
+        """Reports, newest first, without classes and documents. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareSnapshots(self, request, context):
+        """Compares any stored snapshots of one target, oldest first, and keeps the
+        report, which belongs to no session. Idempotent: the same snapshots give
+        the same report. It may take minutes; a caller that leaves may ask again.
+        NOT_FOUND; INVALID_ARGUMENT for fewer than 2 or more than 20, or one twice;
+        RESOURCE_EXHAUSTED ANALYSIS_TOO_LARGE, with the figures; INTERNAL
+        ANALYSIS_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,6 +96,11 @@ def add_ReportServiceServicer_to_server(servicer, server):
                     servicer.ListReports,
                     request_deserializer=memwatch__proto_dot_v1_dot_reports__pb2.ListReportsRequest.FromString,
                     response_serializer=memwatch__proto_dot_v1_dot_reports__pb2.ListReportsResponse.SerializeToString,
+            ),
+            'CompareSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareSnapshots,
+                    request_deserializer=memwatch__proto_dot_v1_dot_reports__pb2.CompareSnapshotsRequest.FromString,
+                    response_serializer=memwatch__proto_dot_v1_dot_reports__pb2.Report.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +158,33 @@ class ReportService:
             '/memwatch.v1.ReportService/ListReports',
             memwatch__proto_dot_v1_dot_reports__pb2.ListReportsRequest.SerializeToString,
             memwatch__proto_dot_v1_dot_reports__pb2.ListReportsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memwatch.v1.ReportService/CompareSnapshots',
+            memwatch__proto_dot_v1_dot_reports__pb2.CompareSnapshotsRequest.SerializeToString,
+            memwatch__proto_dot_v1_dot_reports__pb2.Report.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,7 +39,15 @@ class ReportServiceStub:
     finished.
     """
     ListReports: _grpc.UnaryUnaryMultiCallable[_reports_pb2.ListReportsRequest, _reports_pb2.ListReportsResponse]
-    """Reports, newest first. Idempotent."""
+    """Reports, newest first, without classes and documents. Idempotent."""
+    CompareSnapshots: _grpc.UnaryUnaryMultiCallable[_reports_pb2.CompareSnapshotsRequest, _reports_pb2.Report]
+    """Compares any stored snapshots of one target, oldest first, and keeps the
+    report, which belongs to no session. Idempotent: the same snapshots give
+    the same report. It may take minutes; a caller that leaves may ask again.
+    NOT_FOUND; INVALID_ARGUMENT for fewer than 2 or more than 20, or one twice;
+    RESOURCE_EXHAUSTED ANALYSIS_TOO_LARGE, with the figures; INTERNAL
+    ANALYSIS_FAILED.
+    """
 
 @_typing.type_check_only
 class ReportServiceAsyncStub(ReportServiceStub):
@@ -52,7 +60,15 @@ class ReportServiceAsyncStub(ReportServiceStub):
     finished.
     """
     ListReports: _aio.UnaryUnaryMultiCallable[_reports_pb2.ListReportsRequest, _reports_pb2.ListReportsResponse]  # type: ignore[assignment]
-    """Reports, newest first. Idempotent."""
+    """Reports, newest first, without classes and documents. Idempotent."""
+    CompareSnapshots: _aio.UnaryUnaryMultiCallable[_reports_pb2.CompareSnapshotsRequest, _reports_pb2.Report]  # type: ignore[assignment]
+    """Compares any stored snapshots of one target, oldest first, and keeps the
+    report, which belongs to no session. Idempotent: the same snapshots give
+    the same report. It may take minutes; a caller that leaves may ask again.
+    NOT_FOUND; INVALID_ARGUMENT for fewer than 2 or more than 20, or one twice;
+    RESOURCE_EXHAUSTED ANALYSIS_TOO_LARGE, with the figures; INTERNAL
+    ANALYSIS_FAILED.
+    """
 
 class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reports of the controller."""
@@ -74,6 +90,20 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reports_pb2.ListReportsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reports_pb2.ListReportsResponse, _abc.Awaitable[_reports_pb2.ListReportsResponse]]:
-        """Reports, newest first. Idempotent."""
+        """Reports, newest first, without classes and documents. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def CompareSnapshots(
+        self,
+        request: _reports_pb2.CompareSnapshotsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reports_pb2.Report, _abc.Awaitable[_reports_pb2.Report]]:
+        """Compares any stored snapshots of one target, oldest first, and keeps the
+        report, which belongs to no session. Idempotent: the same snapshots give
+        the same report. It may take minutes; a caller that leaves may ask again.
+        NOT_FOUND; INVALID_ARGUMENT for fewer than 2 or more than 20, or one twice;
+        RESOURCE_EXHAUSTED ANALYSIS_TOO_LARGE, with the figures; INTERNAL
+        ANALYSIS_FAILED.
+        """
 
 def add_ReportServiceServicer_to_server(servicer: ReportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

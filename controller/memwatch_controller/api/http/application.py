@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from memwatch_controller.api import schemas
 from memwatch_controller.api.fields import bad_field
-from memwatch_controller.api.http import content, problems, routes
+from memwatch_controller.api.http import content, heaps, problems, routes
 from memwatch_controller.api.http.gateway import FailedError
 from memwatch_controller.api.http.guard import Guard
 from memwatch_controller.api.http.routes import Faces
@@ -22,6 +22,7 @@ from memwatch_proto import __version__
 from memwatch_proto.v1 import (
     agents_pb2,
     controllers_pb2,
+    heaps_pb2,
     reports_pb2,
     sessions_pb2,
     snapshots_pb2,
@@ -29,6 +30,15 @@ from memwatch_proto.v1 import (
 )
 
 PREFIX = "/api/v1"
+
+_HEAP_ANSWERS = (
+    "Heap",
+    "ListHeapClassesResponse",
+    "ListHeapObjectsResponse",
+    "HeapObjectDetails",
+    "ListHeapRetainersResponse",
+    "ListHeapReferencesResponse",
+)
 
 _ROOTS = (
     agents_pb2.Agent.DESCRIPTOR,
@@ -42,6 +52,8 @@ _ROOTS = (
     snapshots_pb2.ListSnapshotsResponse.DESCRIPTOR,
     snapshots_pb2.DeleteSnapshotResponse.DESCRIPTOR,
     reports_pb2.ListReportsResponse.DESCRIPTOR,
+    reports_pb2.CompareSnapshotsRequest.DESCRIPTOR,
+    *(heaps_pb2.DESCRIPTOR.message_types_by_name[name] for name in _HEAP_ANSWERS),
 )
 
 _DESCRIPTION = (
@@ -69,6 +81,7 @@ def create_app(faces: Faces, metrics: Metrics, ready: Ready) -> FastAPI:
         routes.snapshots(faces),
         content.router(faces.snapshots),
         routes.reports(faces),
+        heaps.router(faces),
     ):
         api.include_router(part)
     app.include_router(api)

@@ -37,6 +37,7 @@ class Faces:
     sessions: Any
     snapshot_service: Any
     reports: Any
+    heaps: Any
     agents: Callable[[], Sequence[agents_pb2.Agent]]
     snapshots: Snapshots
 
@@ -264,6 +265,17 @@ def reports(faces: Faces) -> APIRouter:
             session_id=session_id, page_size=_page_size(page_size), page_token=page_token
         )
         return await call(faces.reports.ListReports, request)
+
+    @routes.post(
+        "",
+        operation_id="CompareSnapshots",
+        responses=answers.of(reports_pb2.Report),
+        openapi_extra=answers.body_of(reports_pb2.CompareSnapshotsRequest),
+    )
+    async def compare_snapshots(request: Request) -> JSONResponse:
+        """Compares any stored snapshots of one target, oldest first; may take minutes."""
+        wanted = await body(request, reports_pb2.CompareSnapshotsRequest)
+        return await call(faces.reports.CompareSnapshots, wanted)
 
     @routes.get("/{id}", operation_id="GetReport", responses=answers.of(reports_pb2.Report))
     async def get_report(id: _Id) -> JSONResponse:
