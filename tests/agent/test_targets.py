@@ -125,9 +125,10 @@ def sleeper(tmp_path):
 
 async def test_a_young_process_is_no_target_yet(sleeper):
     """What lives for a moment only does not come and go as a target; --pid shows it at once."""
-    young = await roster().refresh()
-    old = await roster(now=lambda: wall.time() + module.MIN_AGE_SECONDS).refresh()
     asked = await roster(only=[sleeper.pid]).refresh()
+    grown_up = asked[0].found.start_seconds + module.MIN_AGE_SECONDS
+    young = await roster(now=lambda: grown_up - 0.5).refresh()
+    old = await roster(now=lambda: grown_up + 0.5).refresh()
 
     assert sleeper.pid not in [one.found.pid for one in young]
     assert sleeper.pid in [one.found.pid for one in old]
