@@ -133,7 +133,7 @@ class Agent:
         server, health_service = self._server()
         await server.start()
         await health_service.set("", health_pb2.HealthCheckResponse.SERVING)
-        _log.info("serving", agent=self._agent_id, listen=self._settings.listen)
+        _log.info("serving", agent=self._agent_id, address=self._address)
         tasks = [asyncio.create_task(work) for work in self._background()]
         try:
             await stop.wait()

@@ -86,7 +86,8 @@ class Spool:
         self.path = path
         self.quota_bytes = quota_bytes
         self._free_bytes = free_bytes
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # of what is in memory; never held while the disk works
+        self._disk = threading.Lock()  # of changes to finished snapshots
         self._entries: dict[str, Entry] = {}
         self._by_request: dict[str, str] = {}
         self._foreign: set[str] = set()
@@ -151,13 +152,13 @@ class Spool:
 
     def discard(self, snapshot_id: str) -> None:
         """Frees a snapshot's place; one that is not there is no error."""
-        with self._lock:
+        with self._disk:
             entry = self._entries.get(snapshot_id)
             if entry is None or entry.discarded:
                 return
             self._note(entry.snapshot, discarded=True)  # first: a blob without it is removed
             self._unlink(snapshot_id + BLOB)
-            self._used -= entry.snapshot.stored_size_bytes
+            self._give_back(entry.snapshot.stored_size_bytes)
             self._forget_oldest_discarded()
 
     def _keep(self, snapshot: snapshots_pb2.Snapshot) -> None:
@@ -166,7 +167,7 @@ class Spool:
         Raises:
             SpoolFullError: the disk is full; the bytes are gone.
         """
-        with self._lock:
+        with self._disk:
             try:
                 self._rename(snapshot.id + PART, snapshot.id + BLOB)
                 os.fsync(self._directory)
@@ -209,15 +210,19 @@ class Spool:
         self._remember(Entry(snapshot, discarded))
 
     def _remember(self, entry: Entry) -> None:
-        self._entries[entry.snapshot.id] = entry
-        self._by_request[entry.snapshot.request_id] = entry.snapshot.id
+        with self._lock:
+            self._entries[entry.snapshot.id] = entry
+            self._by_request[entry.snapshot.request_id] = entry.snapshot.id
 
     def _forget_oldest_discarded(self) -> None:
-        discarded = [key for key, entry in self._entries.items() if entry.discarded]
-        for snapshot_id in discarded[: max(0, len(discarded) - MAX_DISCARDED)]:
-            entry = self._entries.pop(snapshot_id)
-            if self._by_request.get(entry.snapshot.request_id) == snapshot_id:
-                del self._by_request[entry.snapshot.request_id]
+        with self._lock:
+            discarded = [key for key, entry in self._entries.items() if entry.discarded]
+            forgotten = discarded[: max(0, len(discarded) - MAX_DISCARDED)]
+            for snapshot_id in forgotten:
+                request_id = self._entries.pop(snapshot_id).snapshot.request_id
+                if self._by_request.get(request_id) == snapshot_id:
+                    del self._by_request[request_id]
+        for snapshot_id in forgotten:
             self._unlink(snapshot_id + META)
 
     def _recover(self) -> None:

@@ -127,17 +127,19 @@ def to_pb(
 ) -> targets_pb2.Target:
     """The target as it crosses a call."""
     found = target.found
+    # A process of another pod, as an agent of the whole host sees it, has another name.
+    beside = found.container.pod_uid in ("", place.pod_uid) or not place.pod_uid
     message = targets_pb2.Target(
         id=target.id,
         pid=found.pid,
         runtime=RUNTIMES[found.runtime] if found.runtime else common_pb2.RUNTIME_UNSPECIFIED,
         runtime_version=found.version,
         container_id=found.container.container_id,
-        pod=place.pod,
-        namespace=place.namespace,
+        pod=place.pod if beside else "",
+        namespace=place.namespace if beside else "",
         service=target.service,
         command=found.command,
-        labels=place.labels,
+        labels=place.labels if beside else {},
         hooked=target.hook is not None,
         ways=[WAYS[way] for way in target.ways],
         unavailable_reason=target.unavailable,

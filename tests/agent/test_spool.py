@@ -335,6 +335,19 @@ def test_an_open_snapshot_can_be_read_to_its_end(tmp_path):
     assert hashlib.sha256(file.read()).hexdigest() == snapshot.stored_sha256
 
 
+def test_a_slow_disk_holds_nobody_up(tmp_path):
+    """What is in memory can be asked for while the disk works on a change."""
+    spool = open_spool(tmp_path)
+    store(spool)
+
+    with spool._disk:
+        assert len(spool.snapshots()) == 1
+        assert spool.by_request("r-1") is not None
+        spool.create("s-2").abort()
+        file, _ = spool.open("s-1")
+        file.close()
+
+
 def test_foreign_files_stay(tmp_path):
     """What is not the spool's own is none of its business."""
     (tmp_path / "spool").mkdir()

@@ -86,6 +86,17 @@ def test_a_target_crosses_a_call():
     assert not message.hooked
 
 
+@pytest.mark.parametrize(("pod_uid", "named"), [("mine", True), ("", True), ("other", False)])
+def test_the_agent_s_pod_is_not_everybody_s(pod_uid, named):
+    """A process of another pod does not get the agent's pod name and labels."""
+    place = replace(PLACE, pod="web-1", namespace="shop", pod_uid="mine", labels={"app": "web"})
+
+    message = to_pb(target(container=Container("a" * 64, pod_uid)), place, None)
+
+    assert (message.pod, message.namespace) == (("web-1", "shop") if named else ("", ""))
+    assert bool(message.labels) is named
+
+
 @pytest.mark.parametrize(
     ("container", "domain"),
     [
