@@ -30,6 +30,7 @@ def test_reads_where_objects_were_allocated():
                 traces = read(io.BytesIO(tracked())).traces
         else:
             traces = read(io.BytesIO(tracked())).traces
+        assert traces is not None
         assert traces.node_id.tolist() == [1, 2, 3, 4]
         assert traces.parent.tolist() == [0, 0, 1, 0]
         assert traces.count.tolist() == [0, 3, 1, 0]

@@ -1,0 +1,180 @@
+"""The heap engine beside its peers: CPU seconds and memory for the same files, in one run.
+
+Snapshots are made by Node 24 (`make.cjs`), then each program runs in a process of its own, cold
+start included. Peers are installed from npm beside the tests' runtimes. Goals are those of the
+heap engine's issue.
+
+    make bench ARGS='heap'                 31 MB and 250 MB
+    make bench ARGS='heap --big'           and 0.9 GB; needs 12 GB of memory for the peers
+    make bench ARGS='heap --linear'        four sizes, ours only
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import runtimes
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+MODULES = runtimes.npm_modules()
+PEERS = {
+    "heap-snapshot-toolkit": "1.1.3",
+    "memlab": "2.0.5",
+    "@vscode/v8-heap-parser": "0.1.0",
+}
+SHORT = {"toolkit": "heap-snapshot-toolkit", "memlab": "memlab", "parser": "@vscode/v8-heap-parser"}
+OBJECTS = {"31 MB": 84_000, "250 MB": 720_000, "0.9 GB": 2_600_000}
+# A heap of V8 that holds 0.9 GB of snapshot as JavaScript objects.
+NODE_HEAP = "--max-old-space-size=12000"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one process cost: CPU and wall seconds, peak memory in MB, what it printed."""
+
+    cpu: float
+    wall: float
+    peak: int
+    said: str
+    failed: bool
+
+
+def measure(command: Sequence[object]) -> Cost:
+    """Runs a command to its end; its children's costs are included."""
+    path = os.pathsep.join([str(ROOT / "heap"), str(ROOT)])
+    begun = time.monotonic()
+    process = subprocess.Popen(
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert process.stdout is not None
+    said = process.stdout.read().strip()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return Cost(
+        usage.ru_utime + usage.ru_stime,
+        time.monotonic() - begun,
+        usage.ru_maxrss >> 10,
+        said,
+        process.returncode != 0,
+    )
+
+
+def ours(mode: str, *files: Path) -> Cost:
+    return measure([sys.executable, HERE / "ours.py", mode, *files])
+
+
+def peer(name: str, *files: Path) -> Cost:
+    return measure([node(), NODE_HEAP, HERE / "peers.mjs", MODULES, name, *files])
+
+
+def node() -> Path:
+    found = runtimes.node(24)
+    if found is None:
+        sys.exit("cannot bench the heap engine: Node 24 is not installed; run make test once")
+    return found
+
+
+def show(what: str, cost: Cost, mine: Cost | None = None) -> None:
+    ratio = f"{cost.cpu / mine.cpu:.1f}" if mine and not cost.failed else ""
+    state = "FAILED" if cost.failed else " ".join(cost.said.split())[:70]
+    print(
+        f"| {what:34} | {cost.cpu:7.2f} | {cost.wall:7.1f} | {cost.peak:6} | {ratio:6} | {state} |",
+        flush=True,
+    )
+
+
+def head(title: str) -> None:
+    print(f"\n### {title}\n")
+    print("| what | CPU s | wall s | peak MB | times ours | result |")
+    print("|---|---|---|---|---|---|", flush=True)
+
+
+def install() -> None:
+    missing = [f"{name}@{v}" for name, v in PEERS.items() if not (MODULES / name).exists()]
+    if missing:
+        npm = shutil.which("npm") or sys.exit("cannot install the peers: there is no npm")
+        command = [npm, "install", "--silent", "--ignore-scripts", "--prefix", MODULES.parent]
+        subprocess.run([*command, *missing], check=True)
+
+
+def make(folder: Path, name: str, objects: int) -> Path:
+    file = folder / f"{name.replace(' ', '')}.heapsnapshot"
+    subprocess.run([node(), NODE_HEAP, HERE / "make.cjs", file, str(objects)], check=True)
+    size = file.stat().st_size >> 20
+    print(f"\n{name}: {size} MiB", flush=True)
+    return file
+
+
+def compare(folder: Path, name: str, peers: Sequence[str], rounds: int) -> None:
+    """One size: load + dominators + retained beside the peers, the full analysis, the index."""
+    file = make(folder, name, OBJECTS[name])
+    head(f"{name}: load, dominators, retained sizes")
+    mine = min((ours("retained", file) for _ in range(rounds)), key=lambda cost: cost.cpu)
+    show("memwatch_heap", mine)
+    for short in peers:
+        cost = min((peer(short, file) for _ in range(rounds)), key=lambda cost: cost.cpu)
+        show(SHORT[short], cost, mine)
+    show("memwatch_heap in a warm worker", ours("retained+warm", file))
+    show("memwatch_heap, full analysis", ours("full", file))
+    index = folder / "x.index"
+    show("memwatch_heap, full and its index", ours("index", file, index))
+    queries = ours("query", index)
+    show(f"queries on {index.stat().st_size >> 20} MiB of index", queries)
+    print(f"\n{queries.said}")
+    index.unlink()
+    file.unlink()
+
+
+def compare_diff(folder: Path) -> None:
+    files = [make(folder, f"diff {n}", n) for n in (50_000, 75_000)]
+    head("comparison of two snapshots")
+    mine = ours("diff", *files)
+    show("memwatch_heap", mine)
+    show("heap-snapshot-toolkit", peer("toolkit", *files), mine)
+    show("memwatch_heap in a warm worker", ours("diff+warm", *files))
+
+
+def linear(folder: Path) -> None:
+    """Four sizes: CPU less that of an empty run, per MiB."""
+    head("growth with size, full analysis")
+    for objects in (150_000, 300_000, 600_000, 1_200_000):
+        file = make(folder, f"{objects} objects", objects)
+        cost = min((ours("full", file) for _ in range(2)), key=lambda cost: cost.cpu)
+        show(f"{file.stat().st_size / 2**20:.0f} MiB", cost)
+        file.unlink()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--big", action="store_true", help="also 0.9 GB")
+    parser.add_argument("--linear", action="store_true", help="only four sizes of ours")
+    parser.add_argument("--rounds", type=int, default=1, help="the least of so many runs counts")
+    options = parser.parse_args()
+    install()
+    subprocess.run([sys.executable, "-m", "memwatch_heap.warm"], check=True)
+    with tempfile.TemporaryDirectory(prefix="memwatch-bench-") as name:
+        folder = Path(name)
+        if options.linear:
+            linear(folder)
+            return
+        compare(folder, "31 MB", list(SHORT), options.rounds)
+        compare_diff(folder)
+        compare(folder, "250 MB", list(SHORT), options.rounds)
+        if options.big:
+            compare(folder, "0.9 GB", ["memlab"], 1)
+
+
+if __name__ == "__main__":
+    main()
