@@ -31,7 +31,7 @@ from memwatch_proto.v1 import (
     targets_pb2_grpc,
 )
 from memwatchctl.contexts import Connection
-from memwatchctl.errors import CallError, CliError, FileError, UnreachableError
+from memwatchctl.errors import CallError, CliError, FileError, TokenFileError, UnreachableError
 
 T = TypeVar("T")
 
@@ -91,14 +91,16 @@ def token_of(connection: Connection) -> str:
     """The bearer token; empty where there is none.
 
     Raises:
-        FileError: the token file cannot be read or is empty.
+        TokenFileError: the token file cannot be read or is empty.
     """
     if connection.token_file is None:
         return connection.token
     try:
         return read_token(connection.token_file)
-    except (OSError, ValueError) as error:
-        raise FileError("read token file", connection.token_file, error) from error
+    except OSError as error:
+        raise TokenFileError(connection.token_file, error) from error
+    except ValueError as error:
+        raise TokenFileError(connection.token_file, "it is empty, or is no text") from error
 
 
 def translated(error: grpc.RpcError, address: str) -> CliError:

@@ -151,6 +151,15 @@ class FileError(CliError):
         return f"cannot {self.action} '{self.path}': {self.cause}"
 
 
+class TokenFileError(FileError):
+    """A token file that cannot be read, or is empty."""
+
+    code = ExitCode.UNAUTHENTICATED
+
+    def __init__(self, path: object, cause: object) -> None:
+        super().__init__("read token file", path, cause)
+
+
 class OverwriteError(CliError):
     """A file that is there already."""
 

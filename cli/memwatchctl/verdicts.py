@@ -42,6 +42,12 @@ def of_report(report_json: str) -> Document | None:
     return verdict if isinstance(verdict, dict) else None
 
 
+def without_verdict(summary: str, verdict: Document) -> str:
+    """A report's summary without its first sentence, where that repeats the verdict."""
+    said = f"{str(verdict.get('verdict', '')).capitalize()}: {verdict.get('summary', '')}."
+    return summary.removeprefix(said).strip()
+
+
 def notes_of_report(report_json: str) -> list[str]:
     """What a report's document says beside its figures."""
     try:

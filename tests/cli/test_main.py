@@ -104,6 +104,17 @@ def test_wrong_token(cli):
     assert done.stderr.startswith("cannot accept the call: the bearer token is missing or wrong")
 
 
+@pytest.mark.parametrize("text", [None, "", "\xff"])
+def test_unusable_token_file(cli, text):
+    """A token file that is missing, empty or no text: one line that names it, exit code 6."""
+    if text is not None:
+        (cli.home / "token").write_bytes(text.encode("latin-1"))
+    done = cli("sessions", "list", "--token-file", "token")
+    assert done.returncode == 6
+    assert done.stderr.startswith("cannot read token file 'token': ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_reader_that_goes_away(cli, fake):
     """`| head` closes the pipe: no traceback, nothing said."""
     for _ in range(2000):

@@ -169,6 +169,13 @@ def test_times_of(names, times):
     assert offline.times_of([Path(name) for name in names]) == times
 
 
+def test_without_verdict():
+    """A summary does not say the verdict twice."""
+    verdict = {"verdict": "not leaking", "summary": "nothing stays"}
+    assert verdicts.without_verdict("Not leaking: nothing stays. A grew.", verdict) == "A grew."
+    assert verdicts.without_verdict("A grew.", verdict) == "A grew."
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"verdict": 5, "notes": 5}', '{"notes": null}'])
 def test_documents_that_say_nothing(text):
     """A report without a verdict, or a document that is none, has no verdict and no notes."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Cli
+from tests.fakes.controller import serving
 from tests.support import runtimes
 from tests.support.processes import free_port, running, wait_until
 from tests.support.stack import APPS, NODE_HOOK, python_service
@@ -57,6 +58,13 @@ def python(here):
     with python_service(Path(sys.executable), port, service="shop", hooks=hooks) as process:
         wait_until(lambda: answers(port))
         yield process, port
+
+
+@pytest.fixture
+def dashboard(fake):
+    """A fake controller to upload to, and its address."""
+    with serving(fake) as address:
+        yield fake, address
 
 
 @contextlib.contextmanager
@@ -168,11 +176,13 @@ def test_process_without_a_way_in(here, command):
     assert_no_trace(here)
 
 
-def test_capture_says_what_grew(here, python):
-    """`capture --pid`: two plain files under ./snapshots/ID/, and the leak exactly."""
+def test_capture_says_what_grew(here, python, dashboard):
+    """`capture --pid`: two plain files under ./snapshots/ID/, the leak exactly, and an upload."""
     process, port = python
+    fake, address = dashboard
     with here.start(
         "capture", "--pid", process.pid, "--timeframe", "3s", "-o", "json",
+        "--controller", address, "--dashboard-url", "http://dashboard.example:9467",
         env=temporary(here) | {"MEMWATCH_SESSION_ID": "release-42"},
     ) as program:  # fmt: skip
         folder = here.home / "snapshots" / "release-42"
@@ -190,6 +200,11 @@ def test_capture_says_what_grew(here, python):
     millis = before.name.split("_")[2]
     assert before.name.startswith(f"session_release-42_{millis}_before_20")
     assert count(after.read_bytes(), "__main__.LeakedReport") == 500
+    uploaded = [(s.session_id, s.phase, s.service) for s in fake.snapshots.values()]
+    assert uploaded == [("release-42", phase, "shop") for phase in ("before", "after")]
+    assert [s.raw_size_bytes for s in fake.snapshots.values()] == [
+        file.stat().st_size for file in (before, after)
+    ]
     assert_no_trace(here)
 
 

@@ -81,7 +81,7 @@ def show(out: Output, report: "Report", top: int = TOP) -> None:
     else:
         verdicts.show(out, verdict)
         out.line()
-        out.line(report.summary)
+        out.line(verdicts.without_verdict(report.summary, verdict))
     for note in verdicts.notes_of_report(report.json):
         out.line(f"note: {note}")
     out.line(f"heap: {_totals(report.before)} before, {_totals(report.after)} after")
