@@ -1,6 +1,7 @@
 """Compares every figure with Chrome DevTools' own code, on snapshots that are made here."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -113,3 +114,15 @@ def test_every_row_of_a_comparison_is_as_in_devtools(pair, oracle, tmp_path):
         for place in np.flatnonzero(flags):
             found.setdefault(one.keys[one.of[place]], []).append(int(one.ids[place]))
         assert found == {row["key"]: row[ids] for row in theirs if row[ids]}
+
+
+def test_a_page_with_detached_dom_is_as_in_devtools(oracle, tmp_path):
+    """A snapshot of headless Chromium, with DOM that only scripts hold, gives the same figures."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs chromium on the PATH (Debian: apt-get install chromium)")
+    snapshot = tmp_path / "page.heapsnapshot"
+    run(runtimes.node(24), HERE / "chromium.mjs", chromium, tmp_path / "profile", snapshot)
+    compare_with(oracle, snapshot, tmp_path)
+    graph = read(snapshot)
+    assert measure(graph).detached.sum() > 100
