@@ -486,6 +486,10 @@ class Reports(_Service, reports_pb2_grpc.ReportServiceServicer):
         items, token = page(found, request, context)
         return reports_pb2.ListReportsResponse(reports=items, next_page_token=token)
 
+    def CompareSnapshots(self, request, context):
+        self.enter("CompareSnapshots", request, context)
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "cannot compare: this is a fake")
+
 
 @contextlib.contextmanager
 def serving(fake: FakeController, address: str = "127.0.0.1:0") -> Iterator[str]:

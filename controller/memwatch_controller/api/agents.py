@@ -1,7 +1,7 @@
 """Calls agents: the controller's end of AgentService, one long-lived channel for each address."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import grpc
@@ -72,7 +72,7 @@ class AgentChannels:
 
     async def capture(
         self, address: str, order: model.CaptureOrder
-    ) -> AsyncIterator[model.CaptureProgress | model.Snapshot]:
+    ) -> AsyncGenerator[model.CaptureProgress | model.Snapshot]:
         """Events of a capture; the last is the snapshot, not yet checked.
 
         Raises:
@@ -90,7 +90,7 @@ class AgentChannels:
         finally:
             call.cancel()
 
-    async def stream(self, address: str, snapshot_id: str, offset: int) -> AsyncIterator[Piece]:
+    async def stream(self, address: str, snapshot_id: str, offset: int) -> AsyncGenerator[Piece]:
         """The stored bytes of a spooled snapshot from `offset` on, each piece checked.
 
         Raises:

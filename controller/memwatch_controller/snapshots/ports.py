@@ -1,6 +1,6 @@
 """What the snapshot service needs of others, each as small as it can be."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,10 +27,10 @@ class Agents(Protocol):
 
     def capture(
         self, address: str, order: CaptureOrder
-    ) -> AsyncIterator[CaptureProgress | Snapshot]:
+    ) -> AsyncGenerator[CaptureProgress | Snapshot]:
         """Takes a snapshot, or joins or finds the one that the order's request id made."""
 
-    def stream(self, address: str, snapshot_id: str, offset: int) -> AsyncIterator[Piece]:
+    def stream(self, address: str, snapshot_id: str, offset: int) -> AsyncGenerator[Piece]:
         """The stored bytes of a spooled snapshot from `offset` on."""
 
     async def spooled(self, address: str) -> Sequence[Snapshot]:

@@ -6,6 +6,7 @@ way that is cut a thousand times still ends; one that brings nothing any more is
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from memwatch_controller.errors import AgentError, DigestMismatchError
@@ -59,12 +60,13 @@ async def take(
 
     async def attempt() -> None:
         nonlocal events, found
-        async for event in agents.capture(address, order):
-            if isinstance(event, Snapshot):
-                found = event
-                return
-            events += 1
-            on_progress(event)
+        async with aclosing(agents.capture(address, order)) as told:
+            async for event in told:
+                if isinstance(event, Snapshot):
+                    found = event
+                    return
+                events += 1
+                on_progress(event)
         raise _cut("the agent ended the capture's events without a snapshot")
 
     seconds = (order.timeout_millis or DEFAULT_TIMEOUT_MILLIS) / 1000 + TIMEOUT_MARGIN_SECONDS
@@ -95,15 +97,15 @@ async def pull(
 
     async def attempt() -> None:
         empty = 0
-        pieces = agents.stream(address, snapshot.id, part.received)
-        async for piece in pieces:
-            if piece.data:
-                empty = 0
-                await part.append(piece.data)
-            elif (empty := empty + 1) > MAX_EMPTY_PIECES:
-                raise _cut(f"{empty} empty pieces in a row")
-            if piece.last:
-                return
+        async with aclosing(agents.stream(address, snapshot.id, part.received)) as pieces:
+            async for piece in pieces:
+                if piece.data:
+                    empty = 0
+                    await part.append(piece.data)
+                elif (empty := empty + 1) > MAX_EMPTY_PIECES:
+                    raise _cut(f"{empty} empty pieces in a row")
+                if piece.last:
+                    return
         raise _cut(f"the stream ended after {part.received} bytes")
 
     if part.received < snapshot.stored_size_bytes:

@@ -2,6 +2,7 @@ import json
 
 import httpx
 import pytest
+import structlog
 
 from memwatch_controller import errors, model
 from memwatch_controller.analysis import document
@@ -228,3 +229,16 @@ async def test_metrics_count_what_is_there_and_what_failed(http, stage):
     assert 'memwatch_uploads_total{outcome="DIGEST_MISMATCH"} 1.0' in page
     assert 'memwatch_sessions{state="waiting"} 0.0' in page
     assert "memwatch_agents_connected 0.0" in page
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [("my-id-1", True), ("", False), ("a\tb", False), ("x" * 129, False)]
+)
+async def test_every_answer_names_its_request(http, sent, kept):
+    """The caller's id where it is sound, else one of ours, is told and logged."""
+    with structlog.testing.capture_logs() as logged:
+        answer = await http.get("/api/v1/snapshots", headers={"X-Request-Id": sent})
+    told = answer.headers["x-request-id"]
+    assert (told == sent) is kept
+    assert told.isprintable()
+    assert [(line["event"], line["status"]) for line in logged] == [("request", 200)]

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from memwatch_controller.api import schemas
 from memwatch_controller.api.fields import bad_field
 from memwatch_controller.api.http import content, heaps, problems, routes
+from memwatch_controller.api.http.calls import CallLog
 from memwatch_controller.api.http.gateway import FailedError
 from memwatch_controller.api.http.guard import Guard
 from memwatch_controller.api.http.routes import Faces
@@ -93,9 +94,9 @@ def create_app(faces: Faces, metrics: Metrics, ready: Ready) -> FastAPI:
     return app
 
 
-def guarded(app: FastAPI, token: str) -> Guard:
-    """The application behind its guard; `token` "" lets every caller of this machine in."""
-    return Guard(app, token)
+def guarded(app: FastAPI, token: str) -> CallLog:
+    """The application behind its guard, logged; `token` "" lets every caller of this machine in."""
+    return CallLog(Guard(app, token))
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
