@@ -5,9 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from memwatch_controller.analysis.runner import Limits, Runner
+from memwatch_controller.api.agents import AgentChannels
 from memwatch_controller.errors import BlobLostError, StoreFullError, StoreUnavailableError
+from memwatch_controller.model import CaptureOrder
+from memwatch_controller.reports import Reports
+from memwatch_controller.snapshots.service import Snapshots
 from memwatch_controller.store.blobs import BlobStore, blob_key
+from memwatch_controller.store.database import open_database
 from memwatch_controller.store.intake import Encoding
+from memwatch_controller.store.metadata import Metadata
+from memwatch_heap.testing import HeapBuilder
+from tests.fakes.agent import FakeAgent, serving
 from tests.support import s3
 
 pytestmark = pytest.mark.skipif(bool(s3.missing()), reason=s3.missing())
@@ -92,3 +101,25 @@ async def test_a_copy_that_does_not_fit_is_refused(blobs, server, tmp_path):
     with pytest.raises(StoreFullError):
         async with full.local(key, size):
             pass
+
+
+async def test_a_capture_ends_in_s3_and_is_read_from_there(blobs, tmp_path):
+    """The whole road with a remote store: pulled over cuts, put, and handed to analysis."""
+    database = await open_database(f"sqlite:///{tmp_path}/metadata.sqlite")
+    metadata, channels = Metadata(database), AgentChannels("")
+    snapshots = Snapshots(metadata, blobs, channels, now=lambda: 1)
+    heap = HeapBuilder()
+    heap.node("object", "Report", size=64, held_by=0)
+    agent = FakeAgent(raw=heap.text())
+    async with serving(agent) as port:
+        address = f"127.0.0.1:{port}"
+        ids = [
+            (await snapshots.capture(address, CaptureOrder(f"s-1.t-1.{phase}", "t-1"))).id
+            for phase in ("before", "after")
+        ]
+    reports = Reports(metadata, blobs, Runner(Limits()), now=lambda: 1)
+    report = await reports.get(await reports.compare("s-1", "t-1", ids))
+    assert "No class grew" in report.summary
+    assert staged(tmp_path) == []
+    await channels.close()
+    await database.close()

@@ -2,6 +2,7 @@ import asyncio
 import dataclasses
 import io
 import os
+import tracemalloc
 from pathlib import Path
 
 import grpc
@@ -340,3 +341,17 @@ async def test_what_is_safe_is_discarded_when_an_agent_connects_again(snapshots)
         unknown = dataclasses.replace(stored, id="n-9", request_id="r-9")
         await snapshots.discard_stored(address, [stored, unknown])
     assert agent.discarded == [stored.id]
+
+
+async def test_memory_does_not_grow_with_the_snapshot(snapshots):
+    """A snapshot of 40 MB passes through a few chunks' worth of memory."""
+    agent = FakeAgent(raw=b'{"s":"' + os.urandom(20_000_000).hex().encode() + b'"}')
+    agent.take(agents_pb2.CaptureRequest(request_id=ORDER.request_id, target_id="t-1"))
+    async with serving(agent) as port:
+        tracemalloc.start()
+        try:
+            await snapshots.capture(f"127.0.0.1:{port}", ORDER)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 8 * 1024 * 1024
