@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.conftest import get, memlab_counts
 from tests.support import runtimes
 from tests.support.processes import free_port, running, wait_until
-from tests.support.stack import APPS, HOOK_PATH, Stack, node_service, python_service, unique
+from tests.support.stack import APPS, HOOK_PATH, Stack, node_service, unique
 
 pytestmark = pytest.mark.e2e
 
@@ -26,11 +26,10 @@ def answers(port: int) -> bool:
     return False
 
 
-def capture_twice(stack: Stack, service: str, port: int) -> tuple[Any, Any]:
-    """A session over a service that leaks ADDED objects meanwhile; the session and its report."""
+def capture_twice(stack: Stack, target: str, port: int) -> tuple[Any, Any]:
+    """A session over a target that leaks ADDED objects meanwhile; the session and its report."""
     get(port, f"/leak?n={PLANTED}")
-    stack.wait_for_target(service)
-    session_id = stack.ctl("capture", service, "--timeframe", "3s", "--detach").stdout.strip()
+    session_id = stack.ctl("capture", target, "--timeframe", "3s", "--detach").stdout.strip()
     stack.wait_for_state(session_id, "WAITING")
     get(port, f"/leak?n={ADDED}")
     session = stack.wait_for_state(session_id, "SUCCEEDED", "FAILED")
@@ -69,7 +68,7 @@ def test_node(shared_stack: Stack, major: int, way: str) -> None:
     port, hooks = free_port(), stack.hooks if way == "hook" else None
     with node_service(node, port, service=service, hooks=hooks) as process:
         wait_until(lambda: answers(port))
-        session, report = capture_twice(stack, service, port)
+        session, report = capture_twice(stack, stack.wait_for_target(service), port)
 
         assert {s["way"] for s in session["targets"][0]["snapshots"]} == {
             f"CAPTURE_WAY_{way.upper()}"
@@ -95,31 +94,53 @@ def inspector_listens(pid: int) -> bool:
 @contextlib.contextmanager
 def python_app(kind: str, python: Path, stack: Stack, port: int, service: str) -> Iterator[None]:
     """One of the ways Python services are run, with the hook."""
-    if kind == "plain":
-        with python_service(python, port, service=service, hooks=stack.hooks):
-            yield
-        return
+    commands: dict[str, list[str | Path]] = {
+        "plain": [python, APPS / "leaky_python.py", str(port)],
+        "asyncio": [python, APPS / "leaky_asyncio.py", str(port)],
+        "gunicorn": [python, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "leaky_wsgi:app"],
+    }
+    commands["preload"] = [*commands["gunicorn"], "--preload"]
     env = {
         "MEMWATCH_SERVICE_NAME": service,
         "MEMWATCH_HOOK_DIR": str(stack.hooks),
         "PYTHONPATH": f"{HOOK_PATH}:{APPS}",
     }
-    with running([python, APPS / "leaky_asyncio.py", str(port)], env=env):
+    with running(commands[kind], env=env):
+        wait_until(lambda: answers(port), 60)
         yield
 
 
-@pytest.mark.parametrize("kind", ["plain", "asyncio"])
+@pytest.mark.parametrize("kind", ["plain", "asyncio", "gunicorn", "preload"])
 @pytest.mark.parametrize("minor", runtimes.PYTHON_MINORS)
 def test_python(shared_stack: Stack, minor: str, kind: str) -> None:
     """A Python service with the hook is captured on each CPython, every object counted."""
     stack, service = shared_stack, unique("shop")
-    python = runtimes.python(minor)
+    python = (
+        runtimes.python(minor)
+        if kind in ("plain", "asyncio")
+        else runtimes.python_with_servers(minor)
+    )
     if python is None:
-        pytest.skip(f"CPython {minor} is not on this machine")
+        pytest.skip(f"CPython {minor} (with gunicorn) is not on this machine")
     port = free_port()
     with python_app(kind, python, stack, port, service):
-        wait_until(lambda: answers(port))
-        session, report = capture_twice(stack, service, port)
+        target = worker(stack, service, get(port, "/stats").get("pid"))
+        session, report = capture_twice(stack, target, port)
 
-        check_report(report, "__main__.LeakedReport")
-        check_files(stack, session, "__main__.LeakedReport")
+        class_name = f"{'__main__' if kind in ('plain', 'asyncio') else 'leaky_wsgi'}.LeakedReport"
+        check_report(report, class_name)
+        check_files(stack, session, class_name)
+
+
+def worker(stack: Stack, service: str, pid: int | None) -> str:
+    """The target that answers requests: gunicorn's worker, not its master; any other by name."""
+    if pid is None:
+        return stack.wait_for_target(service)
+    found: list[str] = []
+
+    def known() -> bool:
+        found[:] = [t.id for t in stack.targets() if t.service == service and t.pid == pid]
+        return bool(found)
+
+    wait_until(known, 60, f"target of pid {pid}")
+    return found[0]
