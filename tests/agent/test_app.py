@@ -398,3 +398,32 @@ def test_tls_is_served(tmp_path):
             assert tls.version() in ("TLSv1.2", "TLSv1.3")
     finally:
         stop(agent.process)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_target_in_its_own_pid_namespace_is_captured(tmp_path, shared):
+    """As in a container: seen from the host under another pid, or by its hook alone."""
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("pid namespaces need root")
+    (tmp_path / "shop.py").write_text(PLANTED_PY % 1000)
+    env = {"PYTHONPATH": HOOK_PATH, "MEMWATCH_HOOK_DIR": str(tmp_path)}
+    agent = Agent(tmp_path)
+    if not shared:  # the agent is in a namespace of its own too, and sees nothing of the target
+        agent.command = [*unshare, *agent.command]
+    with running([*unshare, sys.executable, tmp_path / "shop.py"], env=env), agent:
+        with agent.stub() as stub:
+            found: list[Any] = []
+
+            def there() -> bool:
+                request = agents_pb2.AgentServiceListTargetsRequest()
+                found[:] = [t for t in stub.ListTargets(request).targets if t.hooked]
+                found[:] = [t for t in found if "shop" in (t.command + t.service) or not shared]
+                return bool(found)
+
+            wait_until(there, 20, "the hooked target")
+            snapshot = stub.capture(found[0].id)
+            stub.whole(snapshot)
+    assert snapshot.raw_size_bytes > 0
+    assert (found[0].pid == 1) is not shared
