@@ -2,6 +2,7 @@
 
 import json
 import mmap
+import re
 import tempfile
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,7 @@ from memwatch_heap._backend import kernels
 # Up to this much text stays in memory; more goes to an unlinked file, of which only the pages
 # that somebody looks at come back.
 _IN_MEMORY = 256 << 20
+_ESCAPE = re.compile(r"(?<!\\)\\u([0-9a-f]{4})")
 
 
 class StringTable:
@@ -58,12 +60,24 @@ class StringTable:
 
     def find(self, *wanted: str) -> list[int]:
         """The first index of each string; -1 for one that the table does not have."""
-        found = np.full(len(wanted), -1, np.int64)
-        needles = [json.dumps(text)[1:-1].encode() for text in wanted]
+        spellings = [_spellings(text) for text in wanted]
+        needles = [needle for group in spellings for needle in group]
+        found = np.full(len(needles), -1, np.int64)
         joined = np.frombuffer(bytearray(b"".join(needles) + bytes(1)), np.uint8)
         ends = np.cumsum([len(needle) for needle in needles]).astype(np.int64)
-        kernels("strings").find_strings(self.data, self.closing, joined, ends, found)
-        return [int(index) for index in found]
+        if needles:
+            kernels("strings").find_strings(self.data, self.closing, joined, ends, found)
+        indexes = iter(found.tolist())
+        hits = [[index for _, index in zip(group, indexes, strict=False)] for group in spellings]
+        return [min((i for i in group if i >= 0), default=-1) for group in hits]
+
+
+def _spellings(text: str) -> list[bytes]:
+    """How a text may be written in JSON: V8 escapes all but ASCII in capitals, others do not."""
+    escaped = json.dumps(text)[1:-1]
+    capital = _ESCAPE.sub(lambda found: "\\u" + found[1].upper(), escaped)
+    plain = json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "replace")
+    return list(dict.fromkeys((escaped.encode(), capital.encode(), plain)))
 
 
 def _unescape(text: str) -> str:

@@ -24,7 +24,7 @@ def find_strings(
     ends: NDArray[np.int64],
     found: NDArray[np.int64],
 ) -> None:
-    starts = [0, *ends.tolist()[:-1]]
+    starts = [0, *ends.tolist()][: len(ends)]
     wanted: dict[bytes, list[int]] = {}
     for k, (start, end) in enumerate(zip(starts, ends.tolist(), strict=True)):
         wanted.setdefault(needles[start:end].tobytes(), []).append(k)

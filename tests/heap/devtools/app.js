@@ -35,7 +35,7 @@ function round(from, to) {
     app.list.push(new Uint8Array(1000 + n), new SharedArrayBuffer(64), new DataView(new ArrayBuffer(256)), Buffer.from(`b${n}`));
     app.list.push(('left part of a string '.repeat(3) + n) + ' and right part', 'a long string to cut from '.repeat(9).slice(3, 40), `line\u2028${n}"\\\n`);
     app.list.push(new Proxy({target: n}, {get() {}}), Object.assign(() => {}, {extra: {n}}), report.rows.map.bind(report.rows));
-    app.list.push({a: 1, b: {c: [1.5, 2.5, n], d: null}}, {b: 1, a: n}, {__proto__: null, a: n}, n % 7 ? {a: 1, b: 2, z: {}} : {});
+    app.list.push({a: 1, b: {c: [1.5, 2.5, n], d: null}}, {b: 1, a: n}, {'größe': 1, '名前': n, 'tab\t': 1}, {__proto__: null, a: n}, n % 7 ? {a: 1, b: 2, z: {}} : {});
     app.dictionary[`entry-${n}`] = {[`p${n % 11}`]: n, shared: app.map};
     app.storage.run({request: n}, () => app.timers.push(setTimeout(closure(n), 1e6)));
     if (n % 10 === 0) app.list.push(vm.createContext({inside: {n}}), 'y'.repeat(2000) + n, new Intl.NumberFormat('en'), new URL(`http://h/${n}`));
