@@ -98,6 +98,14 @@ class Ledger:
             found &= self.prints.agree(rows, other.prints, there)
         return found
 
+    def replaced(self, other: "Ledger") -> Mask:
+        """Which objects stand at an address where another snapshot has one with other values."""
+        rows = np.arange(len(self.ids))
+        if self.prints is None or other.prints is None:
+            return np.zeros(len(rows), bool)
+        there = other.rows_of(self.ids)
+        return (there >= 0) & ~self.prints.agree_themselves(rows, other.prints, there)
+
 
 def make_ledger(holders: Holders, shallow: I64, retained: I64, names: Names) -> Ledger:
     """The ledger of a heap; `shallow` and `retained` are per node."""

@@ -16,34 +16,55 @@ from memwatch_heap.holders import Holders
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
-# An object without values of its own goes by those of what it holds, so many levels down.
+# What hangs on what an object holds counts, too, so many levels down.
 _DEPTH = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prints:
-    """Sums of the marks of the texts and numbers that belong to each object alone; 0: none."""
+    """Sums of marks per object; 0: it has none.
+
+    Attributes:
+        text, number: of the values that belong to the object alone.
+        deep_text, deep_number: of these and of those below what it alone holds.
+    """
 
     text: U32
     number: U32
+    deep_text: U32
+    deep_number: U32
 
     def of(self, rows: Rows) -> Mask:
         """Which objects have a print at all."""
-        mask: Mask = (self.text[rows] != 0) | (self.number[rows] != 0)
+        mask: Mask = (self.deep_text[rows] != 0) | (self.deep_number[rows] != 0)
         return mask
 
     def agree(self, rows: Rows, other: "Prints", there: Rows) -> Mask:
-        """Which objects may be the same: all their texts or all their numbers are, or both lack.
+        """Which objects may be the same: one of their sums is, or none can be compared.
 
-        An object that lives on may be changed in one of the two, but mostly not in both.
+        An object that lives on may be changed in its texts, in its numbers or in what it holds,
+        but mostly not in all of them.
         """
-        told = np.zeros(len(rows), bool)
-        same = np.zeros(len(rows), bool)
-        for mine, theirs in ((self.text, other.text), (self.number, other.number)):
-            both = (mine[rows] != 0) & (theirs[there] != 0)
-            told |= both
-            same |= both & (mine[rows] == theirs[there])
-        return same | ~told
+        return _agree(
+            (self.text, self.number, self.deep_text, self.deep_number),
+            (other.text, other.number, other.deep_text, other.deep_number),
+            (rows, there),
+        )
+
+    def agree_themselves(self, rows: Rows, other: "Prints", there: Rows) -> Mask:
+        """The same by their own values only: what a holder collects does not make it another."""
+        return _agree((self.text, self.number), (other.text, other.number), (rows, there))
+
+
+def _agree(mine: tuple[U32, ...], theirs: tuple[U32, ...], rows: tuple[Rows, Rows]) -> Mask:
+    told = np.zeros(len(rows[0]), bool)
+    same = np.zeros(len(rows[0]), bool)
+    for one, other in zip(mine, theirs, strict=True):
+        here, there = one[rows[0]], other[rows[1]]
+        both = (here != 0) & (there != 0)
+        told |= both
+        same |= both & (here == there)
+    return same | ~told
 
 
 def find_prints(holders: Holders, rows: Rows) -> Prints | None:
@@ -53,16 +74,12 @@ def find_prints(holders: Holders, rows: Rows) -> Prints | None:
         return None
     number = graph.node_type == graph.node_code("number")
     marks = graph.trace_node.astype(np.uint64)
-    text, numbers = (_own(holders, np.where(kind, marks, 0)) for kind in (~number, number))
+    kinds = (np.where(number, 0, marks), np.where(number, marks, 0))
+    own = [kind + _held(holders, kind) for kind in kinds]
+    deep = own
     for _ in range(_DEPTH):
-        bare = (text == 0) & (numbers == 0)
-        text, numbers = (np.where(bare, _held(holders, kind), kind) for kind in (text, numbers))
-    return Prints(text.astype(np.uint32)[rows], numbers.astype(np.uint32)[rows])
-
-
-def _own(holders: Holders, marks: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Per object its own mark and those of the values that it alone holds."""
-    return marks + _held(holders, marks)
+        deep = [mine + _held(holders, below) for mine, below in zip(own, deep, strict=True)]
+    return Prints(*(sums.astype(np.uint32)[rows] for sums in (*own, *deep)))
 
 
 def _held(holders: Holders, values: NDArray[np.uint64]) -> NDArray[np.uint64]:

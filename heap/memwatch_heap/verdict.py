@@ -89,13 +89,16 @@ class _Inquiry:
         # A holder is known by its id alone; what it holds may be another object at an old address.
         kinds = identities(holders.group_names, names)
         self._old = growth.first.known(ids, kinds[holders.group])
-        self._new = growth.new_rows()[growth.last.rows_of(ids)]
+        rows = growth.last.rows_of(ids)
+        self._new = growth.new_rows()[rows]
+        self._replaced = growth.last.replaced(growth.first)[rows]
         self._sources = Sources(graph)
         self._paths = Paths(holders, self._sources, self._old)
 
     def verdict(self) -> Verdict:
         """The whole answer."""
         sites = find_sites(self._holders, self._new, ~self._old, self._basis.shallow)
+        sites = [site for site in sites if not self._moot(site)]
         findings = [self._judged(site) for site in sites]
         new_bytes = self._new_bytes()
         suspects = [
@@ -106,6 +109,13 @@ class _Inquiry:
         suspects.sort(key=lambda s: (s.state != State.LEAKING, -s.new_bytes, s.path))
         cleared = [self._cleared(f) for f in findings if not f.judgement.state.is_suspect]
         return _conclude(self._facts(), self._seconds(), new_bytes, suspects, cleared)
+
+    def _moot(self, site: Site) -> bool:
+        """Whether the containers that objects are spread over are other ones themselves now."""
+        if not site.main.via:
+            return False
+        between = self._between(site.main)
+        return 2 * int(self._replaced[between].sum()) > len(between)
 
     def _new_bytes(self) -> int:
         """Of all that is new, without what the engine made for itself."""
@@ -184,12 +194,17 @@ class _Inquiry:
     def _items(self, pile: Pile) -> NDArray[np.intp]:
         """The new objects of a pile, in the order of the file."""
         holders = self._holders
-        owners = np.array(pile.holders)
+        held = np.isin(holders.owner, self._between(pile)) & (holders.group == pile.group)
+        return np.flatnonzero(held & self._new & (holders.category == ITEM))
+
+    def _between(self, pile: Pile) -> NDArray[np.intp]:
+        """The objects that hold those of a pile: its holders, or what is spread out below them."""
+        holders = self._holders
+        owners = np.array(pile.holders, np.intp)
         for group in pile.via:
             held = np.isin(holders.owner, owners) & (holders.group == group)
             owners = np.flatnonzero(held & (holders.category == ITEM))
-        held = np.isin(holders.owner, owners) & (holders.group == pile.group)
-        return np.flatnonzero(held & self._new & (holders.category == ITEM))
+        return owners
 
     def _suspect(self, finding: _Finding, new_bytes: int) -> Suspect:
         site, series = finding.site, finding.series

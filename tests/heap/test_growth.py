@@ -118,7 +118,8 @@ def test_prints_agree_where_texts_or_numbers_do(mine, theirs, same):
     """An object may change in one of the two; without values nothing speaks against it."""
 
     def one(pair):
-        return Prints(np.array([pair[0]], np.uint32), np.array([pair[1]], np.uint32))
+        text, number = (np.array([value], np.uint32) for value in pair)
+        return Prints(text, number, text, number)
 
     row = np.array([0])
     assert one(mine).agree(row, one(theirs), row).tolist() == [same]
