@@ -270,9 +270,8 @@ def test_a_second_prediction_rests_on_the_first_capture(tmp_path, python_target)
 def test_a_killed_agent_leaves_all_or_nothing(tmp_path, node_target, moment):
     """After kill -9 the next agent offers a whole snapshot or takes it anew; no port is open."""
     agent = Agent(tmp_path)
-    agent.start()
-    assert agent.process is not None
-    with agent.stub() as stub:
+    with agent, agent.stub() as stub:
+        assert agent.process is not None
         target = stub.target(node_target.pid)
         request = agents_pb2.CaptureRequest(request_id="r-1", target_id=target.id)
         for event in stub.Capture(request):
@@ -412,18 +411,21 @@ def test_a_target_in_its_own_pid_namespace_is_captured(tmp_path, shared):
     agent = Agent(tmp_path)
     if not shared:  # the agent is in a namespace of its own too, and sees nothing of the target
         agent.command = [*unshare, *agent.command]
-    with running([*unshare, sys.executable, tmp_path / "shop.py"], env=env), agent:
-        with agent.stub() as stub:
-            found: list[Any] = []
+    with (
+        running([*unshare, sys.executable, tmp_path / "shop.py"], env=env),
+        agent,
+        agent.stub() as stub,
+    ):
+        found: list[Any] = []
 
-            def there() -> bool:
-                request = agents_pb2.AgentServiceListTargetsRequest()
-                found[:] = [t for t in stub.ListTargets(request).targets if t.hooked]
-                found[:] = [t for t in found if "shop" in (t.command + t.service) or not shared]
-                return bool(found)
+        def there() -> bool:
+            request = agents_pb2.AgentServiceListTargetsRequest()
+            hooked = [one for one in stub.ListTargets(request).targets if one.hooked]
+            found[:] = [one for one in hooked if "shop" in one.command or not shared]
+            return bool(found)
 
-            wait_until(there, 20, "the hooked target")
-            snapshot = stub.capture(found[0].id)
-            stub.whole(snapshot)
+        wait_until(there, 20, "the hooked target")
+        snapshot = stub.capture(found[0].id)
+        stub.whole(snapshot)
     assert snapshot.raw_size_bytes > 0
     assert (found[0].pid == 1) is not shared
