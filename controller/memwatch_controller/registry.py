@@ -39,6 +39,10 @@ MAX_FLEET = 1_000
 #: A target that ended is remembered this long, so that its sessions can be understood.
 KEEP_GONE_MILLIS = 7 * 24 * 3600_000
 
+#: A target that nobody reports is remembered this long: a pod that died with its agent never
+#: says that it has ended, and a cluster makes thousands of those.
+KEEP_UNREACHABLE_MILLIS = 30 * 24 * 3600_000
+
 #: Changes are written this often, all in one transaction.
 _FLUSH_SECONDS = 1.0
 
@@ -65,6 +69,9 @@ class RegistryRows(Protocol):
 
     async def delete_targets(self, ids: Sequence[str]) -> None:
         """Forgets targets."""
+
+    async def delete_agents(self, ids: Sequence[str]) -> None:
+        """Forgets agents."""
 
 
 @dataclass(eq=False)
@@ -116,7 +123,9 @@ class Registry:
         for target in await self._rows.load_targets():
             known = target
             if target.state is TargetState.REACHABLE:
-                known = replace(target, state=TargetState.UNREACHABLE)
+                owner = self._agents.get(target.agent_id)
+                seen = owner.last_seen_time if owner is not None else self._now()
+                known = replace(target, state=TargetState.UNREACHABLE, last_seen_time=seen)
             self._targets[target.id] = known
             self._of_agent.setdefault(target.agent_id, set()).add(target.id)
 
@@ -324,27 +333,36 @@ class Registry:
                 self._changed_targets |= targets
                 raise
 
-    async def forget_gone(self) -> None:
-        """Forgets targets that ended long ago."""
-        old = self._now() - KEEP_GONE_MILLIS
-        ids = [
-            target.id
-            for target in self._targets.values()
-            if target.state is TargetState.GONE and target.last_seen_time < old
-        ]
-        for id in ids:
+    async def forget_old(self) -> None:
+        """Forgets what ended or was not heard of long ago, and agents with nothing left."""
+        now = self._now()
+        old = [target.id for target in self._targets.values() if _is_old(target, now)]
+        for id in old:
             target = self._targets.pop(id)
-            self._of_agent.get(target.agent_id, set()).discard(id)
+            mine = self._of_agent.get(target.agent_id, set())
+            mine.discard(id)
+            if not mine:
+                self._of_agent.pop(target.agent_id, None)
             self._wake(id)
-        if ids:
-            await self._rows.delete_targets(ids)
+        bare = [
+            agent.id
+            for agent in self._agents.values()
+            if agent.id not in self._links
+            and not self._of_agent.get(agent.id)
+            and agent.last_seen_time < now - KEEP_GONE_MILLIS
+        ]
+        for id in bare:
+            del self._agents[id]
+        if old or bare:
+            await self._rows.delete_targets(old)
+            await self._rows.delete_agents(bare)
 
     async def run(self) -> None:
         """Writes changes, gives up silent streams and forgets what is long gone, for ever."""
         while True:
             try:
                 self.drop_silent()
-                await self.forget_gone()
+                await self.forget_old()
                 await self.flush()
             except Exception:  # noqa: BLE001  outermost of a task: the next round may work
                 _log.exception("the registry could not be written")
@@ -394,6 +412,15 @@ def _candidate(target: Target) -> str:
     """One of several matches, in a few words."""
     where = target.pod or target.container_id[:12] or f"pid {target.pid}"
     return f"{target.id} ({target.service or target.runtime.value}, {where})"
+
+
+def _is_old(target: Target, now: Millis) -> bool:
+    """Whether a target was last heard of so long ago that it is forgotten."""
+    keep = {
+        TargetState.GONE: KEEP_GONE_MILLIS,
+        TargetState.UNREACHABLE: KEEP_UNREACHABLE_MILLIS,
+    }
+    return target.state in keep and target.last_seen_time < now - keep[target.state]
 
 
 def _lasting(target: Target) -> Target:

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import structlog
+
 from memwatch_controller.api import convert, fields
 from memwatch_controller.api.status import streaming, unary
 from memwatch_controller.sessions.service import SessionService
@@ -22,6 +24,7 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
         """Starts a session."""
         plan = convert.plan_from_pb(request.plan)
         session = await self._service.create(request.request_id, plan, request.session_id)
+        _named(session.id)
         return convert.session_to_pb(session)
 
     @unary
@@ -29,7 +32,7 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
         self, request: sessions_pb2.GetSessionRequest, _context: Any
     ) -> sessions_pb2.Session:
         """One session."""
-        return convert.session_to_pb(await self._service.get(fields.ident("id", request.id)))
+        return convert.session_to_pb(await self._service.get(_named(request.id)))
 
     @unary
     async def ListSessions(  # noqa: N802
@@ -58,7 +61,7 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
         self, request: sessions_pb2.WatchSessionRequest, _context: Any
     ) -> AsyncIterator[sessions_pb2.WatchSessionResponse]:
         """A session now and at each change, until it is finished."""
-        async for session in self._service.watch(fields.ident("id", request.id)):
+        async for session in self._service.watch(_named(request.id)):
             yield sessions_pb2.WatchSessionResponse(session=convert.session_to_pb(session))
 
     @unary
@@ -66,12 +69,18 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
         self, request: sessions_pb2.CancelSessionRequest, _context: Any
     ) -> sessions_pb2.Session:
         """Ends a session before its time."""
-        return convert.session_to_pb(await self._service.cancel(fields.ident("id", request.id)))
+        return convert.session_to_pb(await self._service.cancel(_named(request.id)))
 
     @unary
     async def DeleteSession(  # noqa: N802
         self, request: sessions_pb2.DeleteSessionRequest, _context: Any
     ) -> sessions_pb2.DeleteSessionResponse:
         """Deletes a finished session."""
-        await self._service.delete(fields.ident("id", request.id))
+        await self._service.delete(_named(request.id))
         return sessions_pb2.DeleteSessionResponse()
+
+
+def _named(id: str) -> str:
+    """A session's id, checked, and from now on in the log records of this call."""
+    structlog.contextvars.bind_contextvars(session=fields.ident("id", id))
+    return id

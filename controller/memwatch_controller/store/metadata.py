@@ -56,12 +56,11 @@ class Metadata:
 
     async def delete_targets(self, ids: Sequence[str]) -> None:
         """Forgets targets; unknown ids are no error."""
-        async with self._database.writing() as connection:
-            for start in range(0, len(ids), _BATCH_ROWS):
-                batch = ids[start : start + _BATCH_ROWS]
-                await connection.execute(
-                    sa.delete(schema.targets).where(schema.targets.c.id.in_(batch))
-                )
+        await self._delete(schema.targets, ids)
+
+    async def delete_agents(self, ids: Sequence[str]) -> None:
+        """Forgets agents; unknown ids are no error."""
+        await self._delete(schema.agents, ids)
 
     # Sessions.
 
@@ -290,6 +289,14 @@ class Metadata:
         async with self._database.reading() as connection:
             row = await _one(connection, sa.select(schema.snapshots).where(wanted))
         return rows.to_snapshot(row) if row is not None else None
+
+    async def _delete(self, table: sa.Table, ids: Sequence[str]) -> None:
+        if not ids:
+            return
+        async with self._database.writing() as connection:
+            for start in range(0, len(ids), _BATCH_ROWS):
+                batch = ids[start : start + _BATCH_ROWS]
+                await connection.execute(sa.delete(table).where(table.c.id.in_(batch)))
 
     async def _upsert(self, table: sa.Table, new: list[rows.Row]) -> None:
         if not new:

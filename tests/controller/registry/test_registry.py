@@ -14,7 +14,12 @@ from memwatch_controller.errors import (
     TargetNotFoundError,
     TargetUnreachableError,
 )
-from memwatch_controller.registry import KEEP_GONE_MILLIS, Registry, matches
+from memwatch_controller.registry import (
+    KEEP_GONE_MILLIS,
+    KEEP_UNREACHABLE_MILLIS,
+    Registry,
+    matches,
+)
 from tests.controller.builders import agent, target
 from tests.fakes.sessions import Clock
 
@@ -45,6 +50,10 @@ class Rows:
     async def delete_targets(self, ids):
         for id in ids:
             del self.targets[id]
+
+    async def delete_agents(self, ids):
+        for id in ids:
+            del self.agents[id]
 
     def _count(self, new):
         if self.broken:
@@ -179,17 +188,33 @@ async def test_what_could_not_be_written_is_written_later(registry, rows):
     assert set(rows.agents) == {"a-1"}
 
 
-async def test_targets_that_ended_long_ago_are_forgotten(registry, rows, clock):
-    """A week after its end a target is dropped; an unreachable one is kept."""
+async def test_what_ended_or_is_silent_for_long_is_forgotten(registry, rows, clock):
+    """An ended target goes after a week, a silent one after a month, then its agent."""
     link = registry.register(agent(), [target("t-1"), target("t-2")])
     registry.heartbeat(link, [target("t-2")])
     registry.disconnect(link)
+    registry.register(agent("a-2"), [target("t-3")])
     await registry.flush()
     clock.now += KEEP_GONE_MILLIS + 1
-    await registry.forget_gone()
+    await registry.forget_old()
+    assert [one.id for one in registry.targets()] == ["t-2", "t-3"]
+    assert set(rows.targets) == {"t-2", "t-3"}
 
-    assert [one.id for one in registry.targets()] == ["t-2"]
-    assert set(rows.targets) == {"t-2"}
+    clock.now += KEEP_UNREACHABLE_MILLIS
+    await registry.forget_old()
+
+    assert [one.id for one in registry.targets()] == ["t-3"]
+    assert set(rows.agents) == {"a-2"}
+
+
+async def test_a_restart_forgets_nothing_that_was_reachable(registry, rows, clock):
+    """What was reachable before a restart counts from when its agent was last heard of."""
+    registry.register(agent(), [target("t-1")])
+    await registry.flush()
+    again = Registry(rows, clock, 1_000)
+    await again.load()
+    await again.forget_old()
+    assert again.get("t-1").last_seen_time == clock.now
 
 
 async def test_waiting_for_a_report(registry):

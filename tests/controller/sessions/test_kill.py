@@ -4,6 +4,7 @@ import signal
 import pytest
 
 from tests.controller.sessions.running import FINISHED, State, eventually, world
+from tests.support import databases
 
 pytestmark = pytest.mark.chaos
 
@@ -22,6 +23,24 @@ async def test_a_session_runs_to_its_report(tmp_path):
         assert [s.phase for s in session.targets[0].snapshots] == ["before", "after"]
         assert not session.targets[0].snapshots[1].late
         assert await w.controller.end(signal.SIGTERM) == 0
+
+
+async def test_a_session_runs_on_postgresql(tmp_path):
+    """With PostgreSQL for metadata and engine a killed controller's session goes on as well."""
+    if reason := databases.postgres_missing():
+        pytest.skip(reason)
+    with databases.postgres() as url:
+        async with world(tmp_path, "--database-url", url) as w:
+            agent = await w.agent("web")
+            id = (await w.create("web", 2)).id
+            await w.until(id, State.SESSION_STATE_WAITING)
+            await w.controller.kill()
+            await w.controller.start()
+            session = await w.until(id, *FINISHED)
+
+            assert session.state == State.SESSION_STATE_SUCCEEDED
+            taken_once(agent, id)
+            assert await w.controller.end(signal.SIGTERM) == 0
 
 
 def taken_once(agent, session_id: str) -> None:

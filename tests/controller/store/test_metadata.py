@@ -25,6 +25,9 @@ async def test_forgotten_targets_are_gone(metadata):
     await metadata.delete_targets(["t-1", "t-9"])
 
     assert [t.id for t in await metadata.load_targets()] == ["t-2"]
+    await metadata.save_agents([agent("a-1"), agent("a-2")])
+    await metadata.delete_agents(["a-1", "a-9"])
+    assert [a.id for a in await metadata.load_agents()] == ["a-2"]
 
 
 async def test_a_session_comes_back_with_parts_and_snapshots(metadata):
