@@ -82,11 +82,11 @@ async def test_killed_in_every_state_a_session_goes_on(tmp_path):
 
 
 async def test_killed_again_and_again_a_session_goes_on(tmp_path):
-    """SIGKILL at five odd moments of one session's life loses nothing and repeats nothing."""
+    """SIGKILL at three odd moments of one session's life loses nothing and repeats nothing."""
     async with world(tmp_path) as w:
         agent = await w.agent("web")
         id = (await w.create("web", 1)).id
-        for pause in (0.05, 0.3, 0.6, 0.9, 1.2):
+        for pause in (0.05, 0.6, 1.2):
             await asyncio.sleep(pause)
             await w.controller.kill()
             await w.controller.start()
