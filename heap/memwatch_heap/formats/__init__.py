@@ -5,11 +5,12 @@ from typing import BinaryIO
 
 from memwatch_heap.errors import SnapshotError
 from memwatch_heap.formats.cursor import Cursor, Progress
+from memwatch_heap.formats.header import Header
 from memwatch_heap.formats.source import Source
-from memwatch_heap.formats.v8 import read_v8
+from memwatch_heap.formats.v8 import read_header, read_v8
 from memwatch_heap.graph import HeapGraph
 
-__all__ = ["Progress", "read"]
+__all__ = ["Header", "Progress", "peek", "read"]
 
 
 def read(
@@ -40,3 +41,13 @@ def read(
             return read_v8(Cursor(source, progress))
         except MemoryError as problem:
             raise SnapshotError(source.name, "not enough memory for it") from problem
+
+
+def peek(snapshot: Path | str, *, name: str | None = None) -> Header:
+    """The header of a file alone, to know beforehand what it holds and what reading it takes.
+
+    Raises:
+        SnapshotError: it cannot be opened, or its header is damaged.
+    """
+    with Source.open(Path(snapshot), name) as source:
+        return read_header(Cursor(source))

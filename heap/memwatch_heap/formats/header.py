@@ -14,6 +14,8 @@ _NODE_FIELDS = ("type", "name", "id", "self_size", "edge_count")
 _EDGE_FIELDS = ("type", "name_or_index", "to_node")
 # Rows of more fields than this are not V8's; kernels keep one row on the stack.
 _MAX_FIELDS = 64
+# numpy, numba and the kernels in memory, before any snapshot.
+_BASE_BYTES = 150 << 20
 # A type is one byte, and the last value means "none".
 _MAX_TYPES = 255
 
@@ -34,6 +36,14 @@ class Header:
     function_count: int
     root_index: int
     extra_native_bytes: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """What reading and measuring the heap takes at its peak, beside the strings' own text.
+
+        Measured: 450 MB of 3.4 million nodes and 10.3 million edges, 1.2 GB of 3.6 times as many.
+        """
+        return _BASE_BYTES + 90 * self.node_count + 16 * self.edge_count
 
     def node_layout(self) -> NDArray[np.int64]:
         """What the kernel of nodes wants: see `parse_nodes`."""

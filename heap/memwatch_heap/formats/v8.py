@@ -46,6 +46,22 @@ def read_v8(cursor: Cursor) -> HeapGraph:
     return _Reader(cursor).read()
 
 
+def read_header(cursor: Cursor) -> Header:
+    """The header alone: V8 writes it first, so a few kilobytes are read."""
+    reader = _Reader(cursor)
+    if cursor.peek() < 0:
+        raise SnapshotError(cursor.source.name, "it is empty")
+    cursor.expect(b"{", "a heap snapshot")
+    for key in reader.keys():  # noqa: SIM118 (an iterator, no dictionary)
+        if key == "snapshot":
+            reader.section(key)
+            break
+        cursor.value(f"section {key!r}", 0)
+    if reader.header is None:
+        raise SnapshotError(cursor.source.name, "it has no 'snapshot'")
+    return reader.header
+
+
 class _Reader:
     """The parts of one file, as they come."""
 
@@ -66,11 +82,11 @@ class _Reader:
         if first < 0:
             raise SnapshotError(cursor.source.name, "it is empty")
         cursor.expect(b"{", "a heap snapshot")
-        for key in self._keys():
-            self._section(key)
+        for key in self.keys():
+            self.section(key)
         return self._graph()
 
-    def _keys(self) -> Iterator[str]:
+    def keys(self) -> Iterator[str]:
         """The keys of the outer object, each with the cursor before its value."""
         cursor = self.cursor
         if cursor.peek() == ord("}"):
@@ -90,7 +106,8 @@ class _Reader:
                 raise cursor.fail(f"',' or '}}' expected after a section, not {chr(found)!r}")
         raise cursor.fail(f"more than {_MAX_SECTIONS} sections")
 
-    def _section(self, key: str) -> None:
+    def section(self, key: str) -> None:
+        """Reads or steps over the value of a key."""
         match key:
             case "snapshot":
                 head = self.cursor.value("the header", _MAX_HEAD)

@@ -5,7 +5,7 @@ import pytest
 import zstandard
 
 from memwatch_heap.errors import SnapshotError
-from memwatch_heap.formats import read
+from memwatch_heap.formats import peek, read
 from memwatch_heap.testing import HeapBuilder
 
 PACKERS = {
@@ -78,3 +78,17 @@ def test_widens_columns_that_need_it():
     assert graph.self_size[-1] == 1 << 40
     assert graph.node_id[-1] == (1 << 33) + 1
     assert list(graph.self_size[:3]) == [0, 16, 64]
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_peek_reads_the_header_alone(packer, tmp_path):
+    """What a heap holds is known from its first bytes, even where the rest is missing."""
+    path = tmp_path / "a.bin"
+    data = small().text()
+    path.write_bytes(PACKERS[packer](data[: data.index(b'"nodes"')]))
+    header = peek(path)
+    assert (header.node_count, header.edge_count) == (7, 6)
+    assert header.memory_bytes > 100 << 20
+    path.write_bytes(PACKERS[packer](b"{}"))
+    with pytest.raises(SnapshotError, match="it has no 'snapshot'"):
+        peek(path)
