@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_SALT = os.urandom(16)
+SALT = os.urandom(16)
 _MASK = 0xFFFF_FFFF
 MAX_LENGTH = 4096  # longer text and bytes are marked by their length and beginning
 _BEGINNING = 64
@@ -22,14 +22,14 @@ _BEGINNING = 64
 
 def mark_of(value: Any) -> int:
     """The mark of a number; never 0, which means none."""
-    return hash((_SALT, value)) & _MASK or 1
+    return hash((SALT, value)) & _MASK or 1
 
 
 def mark_of_text(value: Any) -> int:
     """The mark of a `str` or `bytes`; never 0."""
     if len(value) > MAX_LENGTH:
-        return hash((_SALT, len(value), value[:_BEGINNING])) & _MASK or 1
-    return hash((_SALT, value)) & _MASK or 1
+        return hash((SALT, len(value), value[:_BEGINNING])) & _MASK or 1
+    return hash((SALT, value)) & _MASK or 1
 
 
 # By the address of the exact class: only their hashes run no code of the app.

@@ -60,21 +60,13 @@ _GETTERS = {
     ),
     id(types.CellType): ("cell_contents",),
 }
-# What a code object holds: it is not the collector's, so nothing else tells.
-_CODE_PARTS = (
-    "co_consts",
-    "co_names",
-    "co_varnames",
-    "co_freevars",
-    "co_cellvars",
-    "co_filename",
-    "co_name",
-    "co_qualname",
-    "co_code",
-    "co_linetable",
-    "co_lnotab",
-    "co_exceptiontable",
-)
+# What a code object holds: it is not the collector's, so nothing else tells. From 3.11 on only what
+# it keeps as such: asking for the rest makes copies, which stay.
+_CODE_PARTS = ["co_consts", "co_names", "co_filename", "co_name", "co_linetable"]
+if sys.version_info >= (3, 11):
+    _CODE_PARTS += ["co_qualname", "co_exceptiontable"]
+else:
+    _CODE_PARTS += ["co_varnames", "co_freevars", "co_cellvars", "co_code", "co_lnotab"]
 # References to a dict that was made by asking: its object's, ours, and the one of counting them.
 _FRESH_REFERENCES = 3
 _TYPE_PARTS = ("__mro__", "__bases__", "__base__")

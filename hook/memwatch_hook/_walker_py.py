@@ -122,8 +122,8 @@ class Walk:
 
     def _add_modules(self) -> None:
         """Modules hang on their group and on the root, as the user's roots that readers seek."""
-        for name, module in list(sys.modules.items()):
-            if type(name) is not str or id(module) in self._seen or module is None:
+        for name, module in modules():
+            if id(module) in self._seen:
                 continue
             label = self._shapes.labels.make(name, v8format.PROPERTY)
             self._root_edges[MODULES].append((label, module))
@@ -175,7 +175,7 @@ class Walk:
     def _leave_out_hook(self) -> None:
         """Whoever refers to a module, class, function or object of the hook refers to one node."""
         own = HOOK * v8format.NODE_WIDTH
-        for thing in (*_own_things(), self._order.objects, self._order.frames):
+        for thing in (*own_things(), self._order.objects, self._order.frames):
             self._seen[id(thing)] = own
 
     def _leave_out_reached_from_hook(self) -> None:
@@ -184,7 +184,7 @@ class Walk:
         for table in (*lists, self, self._seen):
             self._seen[id(table)] = own
         left = [t for t in self._order.own if not any(t is known for known in lists)]
-        left += _own_things()
+        left += own_things()
         seen = self._seen
         kept = []  # addresses stay taken as long as what is there lives
         while left:
@@ -322,7 +322,16 @@ class _Rest:
                     left.append(to)
 
 
-def _own_things() -> list[object]:
+def modules() -> list[tuple[str, object]]:
+    """The app's modules by name, and the hook's."""
+    return [
+        (name, module)
+        for name, module in list(sys.modules.items())
+        if type(name) is str and module is not None
+    ]
+
+
+def own_things() -> list[object]:
     """The hook's modules, what they define, and the methods of their classes."""
     found: list[object] = []
     for name, module in list(sys.modules.items()):

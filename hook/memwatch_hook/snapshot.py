@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 DEADLINE_SECONDS = 900  # a child that takes longer hangs: 900 s are 200 million objects
+WAIT_FOR_CLONES = 0x40000000  # __WALL: a child without an exit signal is waited for, too
 RELEASE_BATCH = 10_000  # references given back at once: about a millisecond
 MAX_STATUS_BYTES = 4 << 20  # of the child's last words, which list the chunks of a heap
+
+# What the C walker's child says by its exit status, as csrc/memory.h and output.h define it.
+ENDINGS = {65: "ran out of memory", 66: "lost its reader", 67: "lost the app"}
 
 _chunks = v8format.ChunkNumbers()
 
@@ -55,7 +59,7 @@ class Snapshot:
         self._wait_status: int | None = None
         self._pause_millis = 0.0
         self._cpu_millis = 0.0
-        self._notes: list[str] = []
+        self._notes = [f"walker: {'python' if walker.IN_C is None else 'c'}"]
         self._heard = bytearray()
         self._status_writer = -1
         self._order: walker.Order | None = None
@@ -80,7 +84,7 @@ class Snapshot:
         self.status, self._status_writer = os.pipe()
         os.set_blocking(self.status, False)
         try:
-            self._pid = self._fork_child()
+            self._pid = self._fork_child() if walker.IN_C is None else self._clone_child()
         except OSError as cause:
             os.close(self.status)
             raise wire.RequestError(
@@ -145,7 +149,7 @@ class Snapshot:
             "objects": facts["objects"],
             "pause_millis": round(self._pause_millis, 3),
             "cpu_millis": round(self._cpu_millis + facts["cpu_millis"], 3),
-            "extra_memory_bytes": facts["extra_memory_bytes"],
+            "extra_memory_bytes": _known(facts["extra_memory_bytes"]),
             "notes": self._notes,
         }
 
@@ -171,6 +175,12 @@ class Snapshot:
     def left_half_frame(self) -> bool:
         """Whether the child died within a frame: then its connection is of no more use."""
         return self._heard.partition(b"{")[0].endswith(b"<")
+
+    def _clone_child(self) -> int:
+        frames = sys._current_frames()
+        frames.pop(get_ident(), None)
+        pipes = (self._connection.fileno(), self._status_writer)
+        return walker.clone(frames, _chunks, pipes, DEADLINE_SECONDS)
 
     def _fork_child(self) -> int:
         frames = sys._current_frames()
@@ -202,7 +212,7 @@ class Snapshot:
         if self._gone or not self._pid:
             return True
         try:
-            pid, status = waitpid(self._pid, flags)
+            pid, status = waitpid(self._pid, flags | WAIT_FOR_CLONES)
         except ChildProcessError:
             self._gone = True
             return True
@@ -224,7 +234,8 @@ class Snapshot:
             return "ended, and the app itself waited for it"
         if os.WIFSIGNALED(status):
             return f"was killed by signal {os.WTERMSIG(status)}"
-        return f"ended with status {os.WEXITSTATUS(status)}"
+        code = os.WEXITSTATUS(status)
+        return ENDINGS.get(code, f"ended with status {code}")
 
 
 def _expect_fork_warning() -> None:
@@ -232,3 +243,7 @@ def _expect_fork_warning() -> None:
     warnings.filterwarnings(
         "ignore", category=DeprecationWarning, module=r"memwatch_hook\.snapshot\Z"
     )
+
+
+def _known(amount: int | None) -> int | None:
+    return None if amount is None or amount < 0 else amount

@@ -116,7 +116,10 @@ class Nodes:
 
 def write(parts: list[Nodes], strings: list[str], sink: Callable[[bytes], None]) -> None:
     """Writes the whole snapshot: the nodes of all parts in order, then their edges."""
-    sink(_header(parts).encode())
+    before, between, after = header()
+    nodes = sum(len(part.types) for part in parts)
+    edges = sum(len(part.targets) for part in parts)
+    sink(f"{before}{nodes}{between}{edges}{after}".encode())
     for index, row in enumerate(_node_rows(parts)):
         sink(("," + row if index else row).encode())
     sink(b'],"edges":[')
@@ -129,10 +132,11 @@ def write(parts: list[Nodes], strings: list[str], sink: Callable[[bytes], None])
     sink(b"]}")
 
 
-def _header(parts: list[Nodes]) -> str:
+def header() -> tuple[str, str, str]:
+    """What stands before the number of nodes, between it and that of edges, and up to the nodes."""
     meta = {
         "node_fields": NODE_FIELDS,
-        "node_types": [NODE_TYPES, "string", *["number"] * (NODE_WIDTH - 2)],
+        "node_types": [NODE_TYPES, "string", "number", "number", "number", "number"],
         "edge_fields": EDGE_FIELDS,
         "edge_types": [EDGE_TYPES, "string_or_number", "node"],
         "trace_function_info_fields": [
@@ -147,14 +151,11 @@ def _header(parts: list[Nodes]) -> str:
         "sample_fields": ["timestamp_us", "last_assigned_id"],
         "location_fields": ["object_index", "script_id", "line", "column"],
     }
-    snapshot = {
-        "meta": meta,
-        "node_count": sum(len(part.types) for part in parts),
-        "edge_count": sum(len(part.targets) for part in parts),
-        "trace_function_count": 0,
-        "extra_native_bytes": 0,
-    }
-    return '{"snapshot":' + json.dumps(snapshot, separators=(",", ":")) + ',"nodes":['
+    return (
+        '{"snapshot":{"meta":' + json.dumps(meta, separators=(",", ":")) + ',"node_count":',
+        ',"edge_count":',
+        ',"trace_function_count":0,"extra_native_bytes":0},"nodes":[',
+    )
 
 
 def _node_rows(parts: list[Nodes]) -> Iterator[str]:

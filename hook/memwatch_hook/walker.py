@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from importlib import import_module
 
-from . import _walker_py, v8format
+from . import _marks, _walker_py, v8format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+    from typing import Any
 
 
 class Order:
@@ -55,3 +58,61 @@ def thread_names() -> dict[int, str]:
         if type(ident) is int and type(name) is str:
             found[ident] = f"{ident} {name[:64]}"
     return found
+
+
+def _load_c() -> Any | None:
+    """The C walker, if there is one for just this interpreter; None: the twin does it.
+
+    `MEMWATCH_WALKER=py` in the environment asks for the twin.
+    """
+    if os.environ.get("MEMWATCH_WALKER") == "py":
+        return None
+    try:
+        module = import_module("memwatch_hook._walker")
+    except ImportError:
+        return None
+    if sys.hexversion >> 16 != module.BUILT_FOR >> 16:
+        return None
+    return module if module.check(_Probe(), _probe_frame(None)) else None
+
+
+def clone(
+    frames: dict[int, FrameType],
+    chunks: v8format.ChunkNumbers,
+    pipes: tuple[int, int],
+    deadline_seconds: int,
+) -> int:
+    """Clones the process with the C walker; the pid of the child, to be waited for with __WALL.
+
+    `frames` as in `Order`; `pipes` are the descriptors of the connection and the status.
+    """
+    names = thread_names()
+    threads = [(f"thread {names.get(ident, ident)}", frame) for ident, frame in frames.items()]
+    own, maybe_own, known = _walker_py.own_things(), [], chunks.known()
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        maybe_own += [frame, *frame.f_locals.values()]
+        frame = frame.f_back
+    lists = (_walker_py.modules(), threads, own, maybe_own, known)
+    own += [frames, names, *lists]
+    # `__sizeof__` makes ints, and their memory must not come from malloc: see module.c.
+    may_call_sizeof = not os.environ.get("PYTHONMALLOC", "").startswith("malloc")
+    assert IN_C is not None
+    pid: int = IN_C.walk(
+        *pipes, *lists, v8format.header(), _marks.SALT, deadline_seconds, may_call_sizeof
+    )
+    return pid
+
+
+class _Probe:
+    """An object that the C walker must be able to read before it is trusted."""
+
+    def __init__(self) -> None:
+        self.probe = None
+
+
+def _probe_frame(probe: None) -> FrameType:
+    return sys._getframe()
+
+
+IN_C = _load_c()

@@ -1,4 +1,4 @@
-"""Interpreters and targets for the tests of the hook."""
+"""Interpreters, walkers and targets for the tests of the hook."""
 
 import contextlib
 import subprocess
@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.hook import walkers
 from tests.support import processes, runtimes
-
-HOOK = runtimes.ROOT / "hook"
 
 
 @pytest.fixture
@@ -23,34 +22,49 @@ def hook_dir() -> Iterator[Path]:
 @pytest.fixture(params=runtimes.PYTHON_MINORS)
 def python(request: pytest.FixtureRequest) -> Path:
     """Each CPython that the hook is for."""
-    found = runtimes.python(request.param)
-    if found is None:
-        pytest.skip(f"no CPython {request.param} on this machine")
-    return found
+    return interpreter(request.param)
 
 
 @pytest.fixture(params=(runtimes.PYTHON_MINORS[0], runtimes.PYTHON_MINORS[-1]))
 def some_python(request: pytest.FixtureRequest) -> Path:
     """The oldest and the newest CPython, for what does not depend on what lies between."""
-    found = runtimes.python(request.param)
+    return interpreter(request.param)
+
+
+def interpreter(minor: str) -> Path:
+    """A CPython of a minor version, or the test is skipped."""
+    found = runtimes.python(minor)
     if found is None:
-        pytest.skip(f"no CPython {request.param} on this machine")
+        pytest.skip(f"no CPython {minor} on this machine")
     return found
+
+
+def hook_environment(walker: str) -> dict[str, str]:
+    """The environment that hooks a Python with one of the walkers, or the test is skipped."""
+    try:
+        return walkers.environment(walker)
+    except LookupError as cause:
+        pytest.skip(f"no C walker: {cause}")
+
+
+@pytest.fixture
+def walker() -> str:
+    """Which walker targets use: the pure-Python one, unless a test asks for more."""
+    return "py"
 
 
 @pytest.fixture
 def hooked(
-    hook_dir: Path,
+    hook_dir: Path, walker: str
 ) -> Callable[..., contextlib.AbstractContextManager[subprocess.Popen[bytes]]]:
     """Starts a program with the hook's bootstrap on its path."""
 
     def start(
         *command: str | Path, **env: str
     ) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
-        path = f"{HOOK / 'bootstrap'}:{HOOK}"
         return processes.running(
             command,
-            env={"MEMWATCH_HOOK_DIR": str(hook_dir), "PYTHONPATH": path, **env},
+            env={"MEMWATCH_HOOK_DIR": str(hook_dir), **hook_environment(walker), **env},
             log=hook_dir / "log",
         )
 

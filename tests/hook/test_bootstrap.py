@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.hook.client import connected, sockets, wait_for_sockets
-from tests.hook.conftest import HOOK
+from tests.hook.walkers import HOOK
 
 WAIT = "import time; time.sleep(60)"
 

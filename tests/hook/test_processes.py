@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.hook.client import Heap, connected, sockets, wait_for_sockets
-from tests.hook.conftest import HOOK
+from tests.hook.conftest import hook_environment
+from tests.hook.walkers import WALKERS
 from tests.support import processes, runtimes
 
 APPS = Path(__file__).parents[1] / "apps" / "hook"
@@ -74,6 +75,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.parametrize("walker", WALKERS)
 def test_threads(python, hooked, hook_dir):
     """A process with 20 threads is captured with all of them."""
     with hooked(python, "-c", THREADS) as target:
@@ -85,6 +87,7 @@ def test_threads(python, hooked, hook_dir):
         assert target.poll() is None
 
 
+@pytest.mark.parametrize("walker", WALKERS)
 def test_asyncio(python, hooked, hook_dir):
     """What suspended tasks hold is in the snapshot, by the local's name."""
     with hooked(python, "-c", ASYNCIO) as target:
@@ -158,9 +161,11 @@ GUNICORN = {
 # Each kind on the oldest and the newest, the usual ones in between, too.
 CASES = [(kind, minor) for kind in GUNICORN for minor in ("3.9", "3.13")]
 CASES += [("sync", "3.11"), ("preload", "3.10"), ("preload", "3.12")]
+# The two walkers take turns: each sees each kind.
+SERVED = [(*case, WALKERS[number % 2]) for number, case in enumerate(CASES)]
 
 
-@pytest.mark.parametrize(("kind", "minor"), CASES)
+@pytest.mark.parametrize(("kind", "minor", "walker"), SERVED)
 def test_gunicorn(hooked, hook_dir, kind, minor):
     """Master and workers answer and are captured while they serve; the master sees no stranger."""
     arguments = GUNICORN[kind]
@@ -206,6 +211,7 @@ def test_gunicorn_stops_as_ever(hooked, hook_dir):
         assert sockets(hook_dir) == []
 
 
+@pytest.mark.parametrize("walker", WALKERS)
 def test_an_app_that_waits_for_any_child_is_not_disturbed(some_python, hooked, hook_dir):
     """A SIGCHLD handler that reaps everything takes our child; the snapshot still succeeds."""
     code = """
@@ -242,14 +248,17 @@ time.sleep(60)
 """
 
 
+@pytest.mark.parametrize("walker", WALKERS)
 @pytest.mark.parametrize("start", [START + PATCH, PATCH + START], ids=["before", "after"])
-def test_gevent_patched_around_the_hook(hooked, hook_dir, start):
+def test_gevent_patched_around_the_hook(hooked, hook_dir, start, walker):
     """Started before or after gevent has patched, the hook answers and greenlets go on."""
 
     def ticks():
         return (hook_dir / "log").read_text().count("tick")
 
-    with hooked(served("3.12"), "-c", start + TICKING, PYTHONPATH=str(HOOK)) as target:
+    # Without the bootstrap folder, which would start the hook before any of the code.
+    path = hook_environment(walker)["PYTHONPATH"].partition(":")[2]
+    with hooked(served("3.12"), "-c", start + TICKING, PYTHONPATH=path) as target:
         [socket] = wait_for_sockets(hook_dir, pid=target.pid)
         processes.wait_until(ticks)
         with connected(socket) as client:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.hook.client import Heap, connected, wait_for_sockets
+from tests.hook.walkers import WALKERS
 from tests.support import runtimes
 
 SCRIPT = Path(__file__).parent / "open_snapshot.cjs"
@@ -20,6 +21,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.parametrize("walker", WALKERS)
 def test_memlab_and_devtools_open_a_snapshot(hooked, hook_dir, tmp_path):
     """Both readers see all nodes and the planted instances; modules are roots at distance 1."""
     node = runtimes.node(24)

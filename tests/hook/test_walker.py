@@ -1,4 +1,4 @@
-"""What a snapshot says of a real process's heap: names, edges and roots, on every interpreter."""
+"""What a snapshot says of a process's heap, on every interpreter, by the C walker and its twin."""
 
 import json
 import subprocess
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.hook.client import Heap, connected, wait_for_sockets
-from tests.hook.conftest import HOOK
+from tests.hook.conftest import hook_environment, interpreter
+from tests.hook.walkers import HOOK, WALKERS
 from tests.support import processes, runtimes
 
 APPS = Path(__file__).parents[1] / "apps" / "hook"
@@ -24,15 +25,17 @@ class Zoo(Heap):
     minor: tuple[int, ...]
 
 
-@pytest.fixture(scope="module", params=runtimes.PYTHON_MINORS)
+CASES = [(minor, walker) for minor in runtimes.PYTHON_MINORS for walker in WALKERS]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case))
 def zoo(request, tmp_path_factory):
-    """zoo.py under one interpreter, captured."""
-    python = runtimes.python(request.param)
-    if python is None:
-        pytest.skip(f"no CPython {request.param} on this machine")
+    """zoo.py under one interpreter, captured by one walker."""
+    minor, walker = request.param
+    python = interpreter(minor)
     folder = tmp_path_factory.mktemp("zoo")
     log = folder / "log"
-    env = {"MEMWATCH_HOOK_DIR": str(folder), "PYTHONPATH": f"{HOOK / 'bootstrap'}:{HOOK}"}
+    env = {"MEMWATCH_HOOK_DIR": str(folder), **hook_environment(walker)}
     with processes.running([python, APPS / "zoo.py"], env=env, log=log) as target:
         processes.wait_until(lambda: log.exists() and b"ready" in log.read_bytes())
         with connected(wait_for_sockets(folder, pid=target.pid)[0]) as client:
@@ -40,11 +43,12 @@ def zoo(request, tmp_path_factory):
             again = client.ask("heap", gc=False)
         printed = log.read_text()
     assert "result" in answer.body, answer.body
+    assert answer.body["result"]["notes"] == [f"walker: {'c' if walker == 'c' else 'python'}"]
     heap = Zoo.parse(answer.data)
     heap.again = Heap.parse(again.data)
     heap.text = answer.data.decode()
     heap.printed = printed
-    heap.minor = tuple(map(int, request.param.split(".")))
+    heap.minor = tuple(map(int, minor.split(".")))
     return heap
 
 

@@ -1,0 +1,281 @@
+/* Everything here depends on the interpreter's private layout: built for one minor version, and checked at run time
+   by module.c before the first walk. All reads; nothing here writes to the app's objects. */
+#ifndef MEMWATCH_LAYOUT_H
+#define MEMWATCH_LAYOUT_H
+
+#define PY_SSIZE_T_CLEAN
+#define Py_BUILD_CORE 1
+#include <Python.h>
+#if PY_VERSION_HEX < 0x03090000 || PY_VERSION_HEX >= 0x030E0000
+#error "the walker knows CPython 3.9 to 3.13; other versions use the pure-Python one"
+#endif
+#ifdef Py_GIL_DISABLED
+#error "free-threaded builds have no collector's lists; they use the pure-Python walker"
+#endif
+#undef _PyGC_FINALIZED
+#include "internal/pycore_gc.h"
+#include "internal/pycore_interp.h"
+#if PY_VERSION_HEX >= 0x030B0000
+#include "internal/pycore_dict.h"
+#include "internal/pycore_frame.h"
+#include "internal/pycore_object.h"
+#else
+#include <frameobject.h>
+#endif
+#include <structmember.h>
+
+#define AT_LEAST(minor) (PY_VERSION_HEX >= (0x03000000 | (minor) << 16))
+
+#if AT_LEAST(11)
+typedef struct _PyInterpreterFrame Frame;
+#else
+typedef PyFrameObject Frame;
+#endif
+
+/* ---- The collector's lists. ---- */
+
+static inline PyGC_Head *gc_next(const PyGC_Head *head)
+{
+    return (PyGC_Head *)(head->_gc_next & ~(uintptr_t)3);
+}
+
+static inline PyObject *gc_object(PyGC_Head *head)
+{
+    return (PyObject *)(head + 1);
+}
+
+/* The heads of all lists, the frozen objects' first; NULL ends them. */
+static PyGC_Head *gc_list(int number)
+{
+    struct _gc_runtime_state *state = &PyInterpreterState_Get()->gc;
+    if (number == 0)
+        return &state->permanent_generation.head;
+    return number <= NUM_GENERATIONS ? &state->generations[NUM_GENERATIONS - number].head : NULL;
+}
+
+static inline int is_collected(PyObject *thing)
+{
+    PyTypeObject *type = Py_TYPE(thing);
+    return PyType_IS_GC(type) && (type->tp_is_gc == NULL || type->tp_is_gc(thing));
+}
+
+/* ---- Types. ---- */
+
+static PyObject *type_dict(PyTypeObject *type)
+{
+#if AT_LEAST(12)
+    if (type->tp_flags & _Py_TPFLAGS_STATIC_BUILTIN) {
+        PyObject *found = PyType_GetDict(type); /* its dict is the interpreter's; counts one up and down */
+        Py_XDECREF(found);
+        return found;
+    }
+#endif
+    return type->tp_dict;
+}
+
+/* What lies before an object, as sys.getsizeof counts it. */
+static inline size_t header_size(PyObject *thing)
+{
+#if AT_LEAST(11)
+    return _PyType_PreHeaderSize(Py_TYPE(thing));
+#else
+    return is_collected(thing) ? sizeof(PyGC_Head) : 0;
+#endif
+}
+
+/* ---- Attributes of instances. ---- */
+
+typedef struct {
+    PyObject *dict;    /* NULL: none yet */
+    PyObject **values; /* NULL: none beside the object */
+    Py_ssize_t count;
+} Attributes;
+
+#if AT_LEAST(11)
+static inline PyObject *shared_key(PyTypeObject *type, Py_ssize_t index)
+{
+    return DK_UNICODE_ENTRIES(((PyHeapTypeObject *)type)->ht_cached_keys)[index].me_key;
+}
+
+static inline void managed_attributes(PyObject *thing, PyTypeObject *type, Attributes *found)
+{
+    PyDictKeysObject *keys = ((PyHeapTypeObject *)type)->ht_cached_keys;
+#if AT_LEAST(13)
+    found->dict = (PyObject *)_PyObject_ManagedDictPointer(thing)->dict;
+    if (type->tp_flags & Py_TPFLAGS_INLINE_VALUES && keys && _PyObject_InlineValues(thing)->valid)
+        found->values = _PyObject_InlineValues(thing)->values;
+#elif AT_LEAST(12)
+    PyDictOrValues either = *_PyObject_DictOrValuesPointer(thing);
+    if (!_PyDictOrValues_IsValues(either))
+        found->dict = _PyDictOrValues_GetDict(either);
+    else if (keys && (uintptr_t)either.values != (uintptr_t)-1)
+        found->values = _PyDictOrValues_GetValues(either)->values;
+#else
+    found->dict = *_PyObject_ManagedDictPointer(thing);
+    if (*_PyObject_ValuesPointer(thing) && keys)
+        found->values = (*_PyObject_ValuesPointer(thing))->values;
+#endif
+    if (found->values)
+        found->count = keys->dk_nentries;
+}
+#endif
+
+static inline Attributes attributes_of(PyObject *thing, PyTypeObject *type)
+{
+    Attributes found = {NULL, NULL, 0};
+#if AT_LEAST(11)
+    if (type->tp_flags & Py_TPFLAGS_MANAGED_DICT) {
+        managed_attributes(thing, type, &found);
+        return found;
+    }
+#endif
+    Py_ssize_t offset = type->tp_dictoffset;
+    if (offset < 0) {
+        Py_ssize_t items = Py_SIZE(thing) < 0 ? -Py_SIZE(thing) : Py_SIZE(thing);
+        offset += (Py_ssize_t)_PyObject_VAR_SIZE(type, items);
+    }
+    if (offset > 0)
+        found.dict = *(PyObject **)((char *)thing + offset);
+    return found;
+}
+
+static inline int has_attributes(PyTypeObject *type)
+{
+#if AT_LEAST(11)
+    if (type->tp_flags & Py_TPFLAGS_MANAGED_DICT)
+        return 1;
+#endif
+    return type->tp_dictoffset != 0;
+}
+
+/* ---- Code and frames. ---- */
+
+static inline PyObject *code_name(PyCodeObject *code)
+{
+#if AT_LEAST(11)
+    return code->co_qualname;
+#else
+    return code->co_name;
+#endif
+}
+
+typedef void (*LocalFn)(PyObject *name, PyObject *value, int is_cell);
+
+#if AT_LEAST(11)
+static inline PyCodeObject *frame_code(Frame *frame)
+{
+#if AT_LEAST(13)
+    PyObject *code = frame->f_executable;
+    return code && PyCode_Check(code) ? (PyCodeObject *)code : NULL;
+#else
+    return frame->f_code;
+#endif
+}
+
+/* Whether it is a Python function's frame and no mark of the interpreter's own. */
+static inline int frame_is_real(Frame *frame)
+{
+#if AT_LEAST(12)
+    if (frame->owner == FRAME_OWNED_BY_CSTACK)
+        return 0;
+#endif
+    return frame_code(frame) != NULL;
+}
+
+static inline Frame *frame_of_object(PyFrameObject *object)
+{
+    return object->f_frame;
+}
+
+static inline Frame *frame_back(Frame *frame)
+{
+    return frame->previous;
+}
+
+static inline PyObject *frame_object(Frame *frame)
+{
+    (void)frame;
+    return NULL; /* made on demand, and no part of the graph */
+}
+
+static int frame_line(Frame *frame)
+{
+    PyCodeObject *code = frame_code(frame);
+    return PyCode_Addr2Line(code, _PyInterpreterFrame_LASTI(frame) * (int)sizeof(_Py_CODEUNIT));
+}
+
+static void frame_locals(Frame *frame, LocalFn call)
+{
+    PyCodeObject *code = frame_code(frame);
+    for (int i = 0; i < code->co_nlocalsplus; i++)
+        if (frame->localsplus[i]) {
+            _PyLocals_Kind kind = _PyLocals_GetKind(code->co_localspluskinds, i);
+            PyObject *value = frame->localsplus[i];
+            int is_cell = kind & (CO_FAST_CELL | CO_FAST_FREE) && PyCell_Check(value);
+            call(PyTuple_GET_ITEM(code->co_localsplusnames, i), value, is_cell);
+        }
+}
+
+static Frame *frame_of_generator(PyObject *generator)
+{
+    PyGenObject *gen = (PyGenObject *)generator;
+    return gen->gi_frame_state < FRAME_COMPLETED ? (Frame *)gen->gi_iframe : NULL;
+}
+#else
+static inline PyCodeObject *frame_code(Frame *frame)
+{
+    return frame->f_code;
+}
+
+static inline int frame_is_real(Frame *frame)
+{
+    (void)frame;
+    return 1;
+}
+
+static inline Frame *frame_of_object(PyFrameObject *object)
+{
+    return object;
+}
+
+static inline Frame *frame_back(Frame *frame)
+{
+    return frame->f_back;
+}
+
+static inline PyObject *frame_object(Frame *frame)
+{
+    return (PyObject *)frame;
+}
+
+static int frame_line(Frame *frame)
+{
+    return PyFrame_GetLineNumber(frame);
+}
+
+static void frame_locals(Frame *frame, LocalFn call)
+{
+    PyCodeObject *code = frame->f_code;
+    Py_ssize_t cells = PyTuple_GET_SIZE(code->co_cellvars), frees = PyTuple_GET_SIZE(code->co_freevars);
+    for (Py_ssize_t i = 0; i < code->co_nlocals + cells + frees; i++) {
+        PyObject *value = frame->f_localsplus[i], *name;
+        if (value == NULL)
+            continue;
+        if (i < code->co_nlocals)
+            name = PyTuple_GET_ITEM(code->co_varnames, i);
+        else if (i < code->co_nlocals + cells)
+            name = PyTuple_GET_ITEM(code->co_cellvars, i - code->co_nlocals);
+        else
+            name = PyTuple_GET_ITEM(code->co_freevars, i - code->co_nlocals - cells);
+        call(name, value, i >= code->co_nlocals && PyCell_Check(value));
+    }
+}
+
+static Frame *frame_of_generator(PyObject *generator)
+{
+    (void)generator;
+    return NULL; /* its frame is an object of its own */
+}
+#endif
+
+#endif

@@ -1,0 +1,35 @@
+"""Builds the C walker where it can be built; everything else is in pyproject.toml.
+
+MEMWATCH_WALKER=yes must build it, no must not; otherwise it is built if there is a compiler.
+"""
+
+import os
+import sysconfig
+
+from setuptools import Extension, setup
+
+WANTED = os.environ.get("MEMWATCH_WALKER", "")
+INCLUDE = sysconfig.get_path("include")
+
+walker = Extension(
+    "memwatch_hook._walker",
+    ["csrc/module.c"],
+    depends=[
+        f"csrc/{name}.h"
+        for name in [
+            "memory",
+            "output",
+            "layout",
+            "edges",
+            "marks",
+            "roots",
+            "find",
+            "write",
+            "walk",
+        ]
+    ],
+    include_dirs=[INCLUDE, f"{INCLUDE}/internal"],
+    extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wno-unused-function"],
+    optional=WANTED != "yes",
+)
+setup(ext_modules=[] if WANTED == "no" else [walker])
