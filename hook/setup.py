@@ -14,20 +14,7 @@ INCLUDE = sysconfig.get_path("include")
 walker = Extension(
     "memwatch_hook._walker",
     ["csrc/module.c"],
-    depends=[
-        f"csrc/{name}.h"
-        for name in [
-            "memory",
-            "output",
-            "layout",
-            "edges",
-            "marks",
-            "roots",
-            "find",
-            "write",
-            "walk",
-        ]
-    ],
+    depends=[os.path.join("csrc", name) for name in sorted(os.listdir("csrc"))],
     include_dirs=[INCLUDE, f"{INCLUDE}/internal"],
     extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wno-unused-function"],
     optional=WANTED != "yes",

@@ -21,6 +21,7 @@ from .originals import fork, waitpid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 DEADLINE_SECONDS = 900  # a child that takes longer hangs: 900 s are 200 million objects
@@ -75,12 +76,10 @@ class Snapshot:
             raise wire.RequestError(
                 wire.BAD_REQUEST, "cannot take a snapshot: 'gc' is true or false"
             )
-        began, cpu_began = time.perf_counter(), time.thread_time()
+        cpu_began = time.thread_time()
         if collect:
-            gc.collect()
-            self._notes.append(
-                f"collected first: {(time.perf_counter() - began) * 1000:.1f} ms of the pause"
-            )
+            collecting = self._timed(gc.collect)[1]
+            self._notes.append(f"collected first: {collecting:.1f} ms of the pause")
         self.status, self._status_writer = os.pipe()
         os.set_blocking(self.status, False)
         try:
@@ -92,7 +91,6 @@ class Snapshot:
             ) from cause
         finally:
             os.close(self._status_writer)
-            self._pause_millis = (time.perf_counter() - began) * 1000
             self._cpu_millis = (time.thread_time() - cpu_began) * 1000
             self._release()
         self.deadline = time.monotonic() + DEADLINE_SECONDS
@@ -180,7 +178,9 @@ class Snapshot:
         frames = sys._current_frames()
         frames.pop(get_ident(), None)
         pipes = (self._connection.fileno(), self._status_writer)
-        return walker.clone(frames, _chunks, pipes, DEADLINE_SECONDS)
+        pid, millis = walker.clone(frames, _chunks, pipes, DEADLINE_SECONDS)
+        self._pause_millis += millis
+        return pid
 
     def _fork_child(self) -> int:
         frames = sys._current_frames()
@@ -189,16 +189,29 @@ class Snapshot:
         # The list keeps alive in the child what other threads' states held: the interpreter clears
         # those right after a fork, and a database connection that is thus deleted says good-bye to
         # its server on the descriptor it shares with the app's.
-        self._order = walker.Order(gc.get_objects(), frames, walker.thread_names(), _chunks, [])
+        objects, _ = self._timed(gc.get_objects)
+        self._order = walker.Order(objects, frames, walker.thread_names(), _chunks, [])
         _expect_fork_warning()
         _forking[me] = self
+        pid: int
         try:
-            pid = fork()
+            pid, _ = self._timed(fork)
         finally:
             _forking.pop(me, None)
         if pid == 0:  # the after-fork callback was not called
             self.walk()
         return pid
+
+    def _timed(self, call: Callable[[], Any]) -> tuple[Any, float]:
+        """Does what stops the app, and adds its time to the pause: the answer, the milliseconds.
+
+        Only such calls are counted: between them the app's threads run.
+        """
+        began = time.perf_counter()
+        answer = call()
+        millis = (time.perf_counter() - began) * 1000
+        self._pause_millis += millis
+        return answer, millis
 
     def _release(self) -> None:
         order, self._order = self._order, None

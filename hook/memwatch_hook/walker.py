@@ -81,8 +81,10 @@ def clone(
     chunks: v8format.ChunkNumbers,
     pipes: tuple[int, int],
     deadline_seconds: int,
-) -> int:
-    """Clones the process with the C walker; the pid of the child, to be waited for with __WALL.
+) -> tuple[int, float]:
+    """Clones the process with the C walker; the pid of the child, and the clone's milliseconds.
+
+    The child is to be waited for with __WALL.
 
     `frames` as in `Order`; `pipes` are the descriptors of the connection and the status.
     """
@@ -98,10 +100,10 @@ def clone(
     # `__sizeof__` makes ints, and their memory must not come from malloc: see module.c.
     may_call_sizeof = not os.environ.get("PYTHONMALLOC", "").startswith("malloc")
     assert IN_C is not None
-    pid: int = IN_C.walk(
+    cloned: tuple[int, float] = IN_C.walk(
         *pipes, *lists, v8format.header(), _marks.SALT, deadline_seconds, may_call_sizeof
     )
-    return pid
+    return cloned
 
 
 class _Probe:
