@@ -27,7 +27,7 @@ def environment(walker: str) -> dict[str, str]:
 def with_c_walker() -> Path:
     """A folder beside the runtimes: the hook as it is now, and its extension for each interpreter.
 
-    Built once for each state of the sources. Raises LookupError where there is no compiler.
+    Built once for each state of the sources. Raises LookupError where a compiler or headers lack.
     """
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
@@ -60,7 +60,9 @@ def _build(compiler: str, folder: Path) -> None:
 def _compile(compiler: str, python: Path, folder: Path) -> None:
     facts = subprocess.run([python, "-c", FACTS], capture_output=True, text=True, check=True)
     suffix, include = facts.stdout.split()
-    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-Wno-unused-parameter"]
+    if not (Path(include) / "internal" / "pycore_interp.h").exists():
+        raise LookupError(f"{python} has no headers")
+    flags = ["-O2", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter"]
     headers = ["-isystem", include, "-isystem", f"{include}/internal"]
     target = folder / f"_walker{suffix}"
     subprocess.run(
