@@ -78,7 +78,8 @@ async def test_two_callers_at_once_share_one_capture(snapshots):
 
 async def test_a_way_that_is_cut_50_times_ends_with_the_right_digest(snapshots):
     """Received bytes are kept over 50 cuts; the rest is asked for where the last one ended."""
-    agent = FakeAgent(raw=b'{"s":"' + os.urandom(20_000_000) + b'"}')
+    # At most two chunks pass before a cut, so that 30 MB need more than 50 tries.
+    agent = FakeAgent(raw=b'{"s":"' + os.urandom(30_000_000) + b'"}')
     async with serving(agent) as port, cutting_proxy(port, cut_after=600_000, cuts=50) as proxy:
         snapshot = await snapshots.capture(proxy.address, ORDER)
         assert proxy.cuts == 50
