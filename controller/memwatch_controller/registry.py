@@ -22,16 +22,14 @@ from memwatch_controller.errors import (
     TargetUnreachableError,
     TooManyAgentsError,
 )
-from memwatch_controller.model import Agent, Millis, Runtime, Selector, Target, TargetState, is_id
+from memwatch_controller.model import Agent, Millis, Selector, Target, TargetState, is_id
+from memwatch_controller.selection import candidate, describe, matches
 
 #: Agents of one controller; 5,000 were measured to cost a fifth of a core.
 MAX_AGENTS = 10_000
 
 #: Targets of one agent; it sees one pod or one host.
 MAX_TARGETS_OF_AGENT = 1_000
-
-#: Shorter prefixes of a container id match too much by accident.
-MIN_PREFIX = 4
 
 #: Targets of a fleet; see `sessions/plan.py`.
 MAX_FLEET = 1_000
@@ -259,7 +257,7 @@ class Registry:
             raise TargetNotFoundError(wanted, len(self._targets))
         usable = self._usable(found)
         if not fleet and len(usable) > 1:
-            raise AmbiguousTargetError(wanted, [_candidate(target) for target in usable])
+            raise AmbiguousTargetError(wanted, [candidate(target) for target in usable])
         if len(usable) > MAX_FLEET:
             cause = f"{len(usable)} targets match, expected at most {MAX_FLEET}; narrow it down"
             raise InvalidArgumentError(f"choose a fleet with {wanted}", cause)
@@ -367,51 +365,6 @@ class Registry:
             except Exception:  # noqa: BLE001  outermost of a task: the next round may work
                 _log.exception("the registry could not be written")
             await asyncio.sleep(_FLUSH_SECONDS)
-
-
-def matches(selector: Selector, target: Target) -> bool:
-    """Whether a target is what a selector says, in every field that says something."""
-    return (
-        (not selector.ids or target.id in selector.ids)
-        and (not selector.name or _matches_word(selector.name, target))
-        and (not selector.service or target.service == selector.service)
-        and (not selector.container_id or target.container_id.startswith(selector.container_id))
-        and (not selector.namespace or target.namespace == selector.namespace)
-        and (not selector.pid or target.pid == selector.pid)
-        and all(target.labels.get(key) == value for key, value in selector.labels.items())
-        and (selector.runtime is Runtime.UNKNOWN or target.runtime is selector.runtime)
-    )
-
-
-def _matches_word(word: str, target: Target) -> bool:
-    """Whether a word that a person typed names a target."""
-    return (
-        word in (target.id, target.service, target.pod)
-        or (word.isdecimal() and target.pid == int(word[:10]))
-        or (len(word) >= MIN_PREFIX and target.container_id.startswith(word))
-    )
-
-
-def describe(selector: Selector) -> str:
-    """A selector in words, for errors."""
-    words = {
-        "id": ", ".join(selector.ids),
-        "name": selector.name,
-        "service": selector.service,
-        "container id": selector.container_id,
-        "namespace": selector.namespace,
-        "pid": str(selector.pid or ""),
-        "labels": ",".join(f"{key}={value}" for key, value in sorted(selector.labels.items())),
-        "runtime": selector.runtime.value,
-    }
-    said = [f"{key} {value!r}" for key, value in words.items() if value]
-    return " and ".join(said) or "any name"
-
-
-def _candidate(target: Target) -> str:
-    """One of several matches, in a few words."""
-    where = target.pod or target.container_id[:12] or f"pid {target.pid}"
-    return f"{target.id} ({target.service or target.runtime.value}, {where})"
 
 
 def _is_old(target: Target, now: Millis) -> bool:

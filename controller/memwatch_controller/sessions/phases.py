@@ -5,18 +5,14 @@ how far it was: a snapshot that is stored is not taken again, because the captur
 request id names session, target and phase, and the store knows it.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
 
-import sqlalchemy as sa
 import structlog
 
 from memwatch_controller import model
 from memwatch_controller.errors import (
-    AgentError,
     ControllerError,
     TargetEndedError,
     TargetNotFoundError,
@@ -33,17 +29,12 @@ from memwatch_controller.sessions.model import (
     part_of,
     snapshot_ids,
 )
+from memwatch_controller.sessions.patience import Patience, Retry
 from memwatch_controller.sessions.ports import Analysis, Captures
 from memwatch_controller.sessions.records import Records
 from memwatch_controller.sessions.slots import Slots
 from memwatch_controller.sessions.states import CAPTURING, Event, is_finished
 from memwatch_controller.store.metadata import Metadata
-
-#: First pause before another try; it doubles up to `_MAX_PAUSE_SECONDS`.
-_FIRST_PAUSE_SECONDS = 0.5
-
-#: An agent that is back is used within this time.
-_MAX_PAUSE_SECONDS = 10.0
 
 #: An agent lets a capture that nobody joins run for 10 s; after this it has its result.
 DISCARD_AFTER_MILLIS = 15_000
@@ -56,10 +47,6 @@ _PLACE_POLL_SECONDS = 1.0
 
 #: What a session's error tells of a fault; all of it is in the log.
 _MAX_FAULT_CHARS = 200
-
-_BUSY = "CAPTURE_IN_PROGRESS"
-
-_Result = TypeVar("_Result")
 
 _log = structlog.get_logger()
 
@@ -77,40 +64,6 @@ class Directory(Protocol):
 
     def agent_address(self, agent_id: str) -> str:
         """Where to dial an agent; empty where it is not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a step is tried before it fails.
-
-    Attributes:
-        unreachable_millis: while the agent or the store does not answer. A restart of
-            agent, node or controller must fit in.
-        busy_millis: while the pod is busy with another capture.
-        capture_millis: for the whole of one snapshot, from its begin.
-        analysis_millis: for one comparison.
-    """
-
-    unreachable_millis: int = 5 * 60_000
-    busy_millis: int = 30 * 60_000
-    capture_millis: int = 60 * 60_000
-    analysis_millis: int = 2 * 3600_000
-
-    def of(self, error: ControllerError) -> int:
-        """How long this error may last."""
-        return self.busy_millis if error.reason == _BUSY else self.unreachable_millis
-
-
-class OutOfTimeError(ControllerError):
-    """A step took longer than it may."""
-
-    reason = "DEADLINE_EXCEEDED"
-
-    def __init__(self, millis: int) -> None:
-        self.millis = millis
-
-    def __str__(self) -> str:
-        return f"it took longer than {self.millis // 1000} s; look into the log of the agent"
 
 
 class Phases:
@@ -137,6 +90,7 @@ class Phases:
         self._analysis = analysis
         self._slots = slots
         self._patience = patience
+        self._retry = Retry(patience, now)
         self._now = now
 
     async def perform(self, work: Work) -> Scheduled | None:
@@ -148,7 +102,7 @@ class Phases:
         }
         with structlog.contextvars.bound_contextvars(session=work.session_id, work=work.id):
             try:
-                return await self._while_database_answers(lambda: steps[work.kind](work))
+                return await self._retry.while_database_answers(lambda: steps[work.kind](work))
             except ControllerError as error:
                 return await self._fail(work, error)
             except Exception as error:  # noqa: BLE001  outermost of a task: a fault fails its session only
@@ -221,8 +175,7 @@ class Phases:
             address = self._directory.address_of(part.target)
             return await self._captures.capture(address, order, on_progress)
 
-        end = part.phase_time + self._patience.capture_millis
-        return await self._patiently(once, self._until(end, self._patience.capture_millis))
+        return await self._retry.patiently(once, part.phase_time, self._patience.capture_millis)
 
     async def _captured(self, work: Work, snapshot: Snapshot) -> Scheduled | None:
         """Marks the snapshot late where it is, and moves the part on."""
@@ -266,11 +219,10 @@ class Phases:
             return None
         session, part = found
         ids = snapshot_ids(session, part)
-        report_id = await self._patiently(
+        report_id = await self._retry.patiently(
             lambda: self._analysis.compare(work.session_id, work.target_id, ids),
-            self._until(
-                part.phase_time + self._patience.analysis_millis, self._patience.analysis_millis
-            ),
+            part.phase_time,
+            self._patience.analysis_millis,
         )
 
         def change(session: Session, now: Millis) -> list[SessionTarget]:
@@ -330,50 +282,6 @@ class Phases:
         discard = Work(WorkKind.DISCARD, work.session_id, work.target_id)
         return Scheduled(discard, self._now() + DISCARD_AFTER_MILLIS)
 
-    def _until(self, end: Millis, millis: int) -> AbstractAsyncContextManager[None]:
-        return _Deadline((end - self._now()) / 1000, millis)
-
-    async def _patiently(
-        self,
-        once: Callable[[], Awaitable[_Result]],
-        deadline: AbstractAsyncContextManager[None],
-    ) -> _Result:
-        """Calls until it works, or its error has lasted longer than it may."""
-        failing_since, pause = 0, _FIRST_PAUSE_SECONDS
-        async with deadline:
-            while True:
-                try:
-                    return await once()
-                except ControllerError as error:
-                    failing_since = failing_since or self._now()
-                    if not _is_worth_another_try(error):
-                        raise
-                    if self._now() - failing_since >= self._patience.of(error):
-                        raise
-                    _log.info("tried in vain, trying again", cause=str(error), pause=pause)
-                    after = error.retry_after_seconds if isinstance(error, AgentError) else None
-                await asyncio.sleep(min(after or pause, _MAX_PAUSE_SECONDS))
-                pause = min(pause * 2, _MAX_PAUSE_SECONDS)
-
-    async def _while_database_answers(self, step: Callable[[], Awaitable[_Result]]) -> _Result:
-        """Calls again while the database is away; a step may be called again."""
-        failing_since = 0
-        while True:
-            try:
-                return await step()
-            except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-                failing_since = failing_since or self._now()
-                if self._now() - failing_since >= self._patience.unreachable_millis:
-                    raise
-                _log.warning("the database does not answer, trying again", cause=str(error.orig))
-            await asyncio.sleep(_MAX_PAUSE_SECONDS / 5)
-
-
-def _is_worth_another_try(error: ControllerError) -> bool:
-    """Whether the same call may work in a moment: the way was cut, or the agent is busy."""
-    busy = isinstance(error, AgentError) and error.retry_after_seconds is not None
-    return error.transient or busy
-
 
 class _FaultError(ControllerError):
     """Something in memwatch itself went wrong."""
@@ -387,20 +295,3 @@ class _FaultError(ControllerError):
             f"a fault in memwatch ({type(self.fault).__name__}: {first_line}); "
             "please report it with the controller's log"
         )
-
-
-class _Deadline(AbstractAsyncContextManager[None]):
-    """`asyncio.timeout` that says what it was about."""
-
-    def __init__(self, seconds: float, millis: int) -> None:
-        self._timeout = asyncio.timeout(seconds)
-        self._millis = millis
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(self, *raised: object) -> None:
-        try:
-            await self._timeout.__aexit__(*raised)  # type: ignore[arg-type]
-        except TimeoutError as error:
-            raise OutOfTimeError(self._millis) from error

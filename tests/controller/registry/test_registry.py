@@ -18,8 +18,8 @@ from memwatch_controller.registry import (
     KEEP_GONE_MILLIS,
     KEEP_UNREACHABLE_MILLIS,
     Registry,
-    matches,
 )
+from memwatch_controller.selection import matches
 from tests.controller.builders import agent, target
 from tests.fakes.sessions import Clock
 

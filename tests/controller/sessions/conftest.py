@@ -9,7 +9,8 @@ import pytest
 from memwatch_controller import model
 from memwatch_controller.registry import Registry
 from memwatch_controller.sessions.feed import Feed
-from memwatch_controller.sessions.phases import Patience, Phases
+from memwatch_controller.sessions.patience import Patience
+from memwatch_controller.sessions.phases import Phases
 from memwatch_controller.sessions.records import Records
 from memwatch_controller.sessions.service import SessionLimits, SessionService
 from memwatch_controller.sessions.slots import Slots
