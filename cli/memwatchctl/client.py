@@ -38,6 +38,9 @@ T = TypeVar("T")
 #: A controller that has not answered a small question by then is stuck.
 DEADLINE_SECONDS = 30.0
 
+#: An analysis of large snapshots takes minutes; one that takes longer than this is lost.
+COMPARE_SECONDS = 1800.0
+
 #: How long a broken watch is taken up again: a controller restarts within this.
 PATIENCE_SECONDS = 120.0
 
@@ -287,6 +290,14 @@ class Controller:
     def report(self, report_id: str) -> reports_pb2.Report:
         """A report, by its id or its session's."""
         return self._call(self._reports.GetReport, reports_pb2.GetReportRequest(id=report_id))
+
+    def compare(self, snapshot_ids: Sequence[str]) -> reports_pb2.Report:
+        """Compares stored snapshots, oldest first; may take minutes."""
+        request = reports_pb2.CompareSnapshotsRequest(snapshot_ids=snapshot_ids)
+        with self._translating():
+            return self._reports.CompareSnapshots(
+                request, timeout=COMPARE_SECONDS, metadata=self._metadata
+            )
 
     def reports(self, session_id: str, limit: int) -> Iterator[reports_pb2.Report]:
         """Reports, newest first, at most `limit` (0: all)."""

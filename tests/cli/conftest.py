@@ -1,5 +1,7 @@
 """What the tests of the command line share: a fake controller and a way to run the program."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -71,6 +73,31 @@ class Cli:
         )
 
 
+class Inside(Cli):
+    """The same, run inside this process: no start-up to wait for, no signals."""
+
+    def __call__(
+        self, *arguments: object, env: dict[str, str] | None = None, seconds: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs to the end."""
+        from memwatchctl.__main__ import run
+
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            patch.chdir(self.home)
+            for name in [name for name in os.environ if name.startswith("MEMWATCH_")]:
+                patch.delenv(name)
+            for name, value in {**self.env, **(env or {})}.items():
+                patch.setenv(name, value)
+            words = [str(argument) for argument in arguments]
+            code = run(words)
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
 @pytest.fixture
 def fake() -> FakeController:
     """A fake controller that knows nothing yet."""
@@ -81,10 +108,10 @@ def fake() -> FakeController:
 def cli(fake: FakeController, tmp_path: Path) -> Iterator[Cli]:
     """The program, with the fake controller as its controller."""
     with serving(fake) as address:
-        yield Cli(tmp_path, address)
+        yield Inside(tmp_path, address)
 
 
 @pytest.fixture
 def lone(tmp_path: Path) -> Cli:
     """The program, with no controller anywhere."""
-    return Cli(tmp_path, "127.0.0.1:1")
+    return Inside(tmp_path, "127.0.0.1:1")

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from memwatch_proto.v1 import sessions_pb2, targets_pb2
+from tests.cli.conftest import Cli
 from tests.fakes.controller import make_report, make_target
 
 S = sessions_pb2
@@ -218,6 +219,15 @@ def test_retried_create_keeps_its_request_id(cli, full):
     assert first.request_id == second.request_id != ""
 
 
+def test_reports_compare(cli, full):
+    """Stored snapshots are compared in the order they are named; a miss is told by name."""
+    assert cli("reports", "compare", "snap-1").returncode == 2
+    assert "'nosuch'" in cli("reports", "compare", "snap-1", "nosuch").stderr
+    done = cli("reports", "compare", "snap-1", "snap-1", "-o", "json")
+    assert json.loads(done.stdout)["id"] == "r-compared"
+    assert "LeakedReport" in cli("reports", "compare", "snap-1", "snap-1").stdout
+
+
 def test_version(cli, lone):
     """Both versions; without a controller its absence, and exit code 5."""
     assert "controller 9.9.9 at 127.0.0.1" in cli("version").stdout
@@ -246,4 +256,4 @@ def test_completion_completes(lone):
         "COMP_WORDS": "memwatchctl se",
         "COMP_CWORD": "1",
     }
-    assert "plain,sessions" in lone(env=env).stdout
+    assert "plain,sessions" in Cli(lone.home)(env=env).stdout

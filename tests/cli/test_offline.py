@@ -10,7 +10,7 @@ import pytest
 
 from memwatch_heap.diff import DiffRow
 from memwatchctl import offline, verdicts
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, Inside
 from tests.cli.test_private import get
 
 pytestmark = pytest.mark.e2e
@@ -33,7 +33,7 @@ def snapshots():
                 file = here.home / f"{number}.heapsnapshot"
                 done = here("snapshot", "--pid", process.pid, "--output", file)
                 assert done.returncode == 0, done.stderr
-        yield here
+        yield Inside(here.home)
 
 
 def is_up(port):

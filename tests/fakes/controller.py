@@ -476,6 +476,15 @@ class Reports(_Service, reports_pb2_grpc.ReportServiceServicer):
                 return report
         return not_found(context, "report", request.id)
 
+    def CompareSnapshots(self, request, context):
+        self.enter("CompareSnapshots", request, context)
+        for snapshot_id in request.snapshot_ids:
+            if snapshot_id not in self.fake.snapshots:
+                not_found(context, "snapshot", snapshot_id)
+        report = make_report("r-compared", "", "t-1")
+        self.fake.reports[report.id] = report
+        return report
+
     def ListReports(self, request, context):
         self.enter("ListReports", request, context)
         found = [
@@ -485,10 +494,6 @@ class Reports(_Service, reports_pb2_grpc.ReportServiceServicer):
         ]
         items, token = page(found, request, context)
         return reports_pb2.ListReportsResponse(reports=items, next_page_token=token)
-
-    def CompareSnapshots(self, request, context):
-        self.enter("CompareSnapshots", request, context)
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "cannot compare: this is a fake")
 
 
 @contextlib.contextmanager

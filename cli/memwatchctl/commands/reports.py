@@ -9,6 +9,7 @@ import click
 from memwatchctl import app, verdicts
 from memwatchctl.options import group
 from memwatchctl.output import Column, Output, plain
+from memwatchctl.progress import Step, display
 from memwatchctl.text import age, signed, signed_size, size
 
 if TYPE_CHECKING:
@@ -67,6 +68,37 @@ def get(context: click.Context, report: str, top: int, fail_on: str | None, docu
     if document:
         out.text(found.json)
     elif out.is_table:
+        show(out, found, top)
+    else:
+        out.document(plain(found))
+    verdicts.check(verdicts.of_report(found.json), fail_on)
+
+
+@command.command("compare")
+@click.argument("snapshots", nargs=-1, required=True)
+@click.option("--top", type=click.IntRange(min=1), default=TOP, show_default=True, help="Classes.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(list(verdicts.FAIL_ON)),
+    help="Exit code 9 on this verdict or a worse one, for CI.",
+)
+@click.pass_context
+def compare(
+    context: click.Context, snapshots: tuple[str, ...], top: int, fail_on: str | None
+) -> None:
+    """Compare stored snapshots of one target, oldest first, and keep the report.
+
+    \b
+    Example:
+      memwatchctl reports compare snap-1 snap-7 snap-9
+    """
+    if len(snapshots) < 2:
+        raise click.UsageError("cannot compare one snapshot: name two or more, oldest first")
+    out = app.output(context)
+    with app.controller(context) as controller, display(app.no_color(context)) as shown:
+        shown.show(Step("", f"comparing {len(snapshots)} snapshots"))
+        found = controller.compare(snapshots)
+    if out.is_table:
         show(out, found, top)
     else:
         out.document(plain(found))
