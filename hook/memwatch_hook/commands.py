@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from . import classes, place, wire
+from . import classes, place, walker, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def info() -> dict[str, Any]:
         "argv": _cut(getattr(sys, "argv", []), MAX_ARGV_CHARS),
         "main": str(main)[:MAX_ARGV_CHARS] if main else "",
         "started_millis": place.start_millis(),
+        "walker": walker.kind(),
     }
 
 

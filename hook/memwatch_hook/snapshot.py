@@ -60,7 +60,7 @@ class Snapshot:
         self._wait_status: int | None = None
         self._pause_millis = 0.0
         self._cpu_millis = 0.0
-        self._notes = [f"walker: {'python' if walker.IN_C is None else 'c'}"]
+        self._notes = [f"walker: {walker.kind()}"]
         self._heard = bytearray()
         self._status_writer = -1
         self._order: walker.Order | None = None

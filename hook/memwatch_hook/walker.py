@@ -76,6 +76,11 @@ def _load_c() -> Any | None:
     return module if module.check(_Probe(), _probe_frame(None)) else None
 
 
+def kind() -> str:
+    """Which walker this process uses: `c` or `python`, whose child copies the heap."""
+    return "python" if IN_C is None else "c"
+
+
 def clone(
     frames: dict[int, FrameType],
     chunks: v8format.ChunkNumbers,

@@ -25,6 +25,7 @@ class Zoo(Heap):
     minor: tuple[int, ...]
 
 
+KINDS = {"py": "python", "c": "c"}
 CASES = [(minor, walker) for minor in runtimes.PYTHON_MINORS for walker in WALKERS]
 
 
@@ -39,11 +40,13 @@ def zoo(request, tmp_path_factory):
     with processes.running([python, APPS / "zoo.py"], env=env, log=log) as target:
         processes.wait_until(lambda: log.exists() and b"ready" in log.read_bytes())
         with connected(wait_for_sockets(folder, pid=target.pid)[0]) as client:
+            info = client.ask("info")
             answer = client.ask("heap", gc=False)
             again = client.ask("heap", gc=False)
         printed = log.read_text()
     assert "result" in answer.body, answer.body
-    assert answer.body["result"]["notes"] == [f"walker: {'c' if walker == 'c' else 'python'}"]
+    assert answer.body["result"]["notes"] == [f"walker: {KINDS[walker]}"]
+    assert info.body["result"]["walker"] == KINDS[walker]
     heap = Zoo.parse(answer.data)
     heap.again = Heap.parse(again.data)
     heap.text = answer.data.decode()

@@ -91,10 +91,11 @@ def install() -> None:
 
 def _pip_install(what: str, binary: Path, prefix: Path) -> None:
     print(f"→ installing {what} into {HOME.name}")
-    for command in (
+    commands: tuple[list[str | Path], ...] = (
         [binary, "-m", "venv", "--clear", prefix],
         [prefix / "bin" / "python", "-m", "pip", "install", "--quiet", *PYTHON_PACKAGES],
-    ):
+    )
+    for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             print(f"→ {what}: not installed: {done.stderr.strip()[-200:]}")
