@@ -54,6 +54,7 @@ NOISE_NAMES = (
     Rule("system / WeakCell", "an entry of a FinalizationRegistry or WeakRef, of the engine"),
     Rule("WeakCell", "the same in other versions of Node"),
     Rule("weakref.ReferenceType", "CPython: holds nothing; it follows what it refers to"),
+    Rule("weakref", "CPython: its name up to 3.10"),
     Rule("weakref.KeyedRef", "CPython: the same in a WeakValueDictionary"),
     Rule("asyncio.events.Handle", "CPython: a call in a loop's next turn, which takes them all"),
     Rule("getset_descriptor", "CPython: made with its type"),

@@ -115,7 +115,8 @@ class _Inquiry:
         if not site.main.via:
             return False
         between = self._between(site.main)
-        return 2 * int(self._replaced[between].sum()) > len(between)
+        stayed = self._old[between] & ~self._replaced[between]
+        return 2 * int(stayed.sum()) < len(between)
 
     def _new_bytes(self) -> int:
         """Of all that is new, without what the engine made for itself."""

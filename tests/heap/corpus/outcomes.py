@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.support import runtimes
 NODE_MAJORS = (24, 22, 20)  # the first that is installed
 PYTHON_MINORS = ("3.11", "3.12", "3.13")
 WITH_PLACES = ("node",)  # whose snapshots say where objects come from
-_WORKERS = 2
+WORKERS = 2
 _SNAPSHOTS = 3
 
 
@@ -41,11 +41,16 @@ def command(runtime: str) -> list[str] | None:
 
 def outcomes(runtime: str) -> Iterable[Outcome]:
     """The outcome of every program of a runtime."""
+    with ProcessPoolExecutor(WORKERS) as pool:
+        for future in started(runtime, pool).values():
+            yield future.result()
+
+
+def started(runtime: str, pool: ProcessPoolExecutor) -> dict[str, "Future[Outcome]"]:
+    """The outcomes of a runtime's programs by name, as they are made."""
     argv = command(runtime)
-    assert argv is not None, f"{runtime} is not installed"
-    cases = programs.programs(runtime)
-    with ProcessPoolExecutor(_WORKERS) as pool:
-        yield from pool.map(outcome, cases, [argv] * len(cases))
+    cases = programs.programs(runtime) if argv else []
+    return {case.name: pool.submit(outcome, case, argv or []) for case in cases}
 
 
 def outcome(program: Program, argv: list[str]) -> Outcome:
