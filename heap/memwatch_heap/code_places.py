@@ -7,7 +7,7 @@ from functools import cached_property
 from memwatch_heap import rules
 from memwatch_heap.graph import HeapGraph
 
-_CODE = re.compile(r"^(?P<name>.*) \((?P<script>.+):(?P<line>\d+)\)$")
+_CODE = re.compile(r"^(?P<name>.*?) \((?P<script>.+):(?P<line>\d+)\)$")
 
 
 @dataclass(frozen=True, slots=True)
