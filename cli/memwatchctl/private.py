@@ -8,6 +8,7 @@ whatever happens to this process; the folder goes with them.
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -227,16 +228,19 @@ def not_a_target(pid: int, doing: str) -> str:
 def _household(pids: Sequence[int], with_controller: bool) -> Iterator[tuple[Household, _Folder]]:
     """Starts the programs; they and their folder are gone after the block."""
     folder = _Folder(_make_folder())
-    load_or_create_token(folder.token)
-    programs = [_agent_program(folder, pids, with_controller)]
-    if with_controller:
-        programs.insert(0, _controller_program(folder))
-    orders = Orders(programs, remove=str(folder.path))
-    with Household(orders, _environment()) as household:
-        try:
-            yield household, folder
-        except CliError as error:
-            raise _explained(error, household) from error
+    try:
+        load_or_create_token(folder.token)
+        programs = [_agent_program(folder, pids, with_controller)]
+        if with_controller:
+            programs.insert(0, _controller_program(folder))
+        orders = Orders(programs, remove=str(folder.path))
+        with Household(orders, _environment()) as household:
+            try:
+                yield household, folder
+            except CliError as error:
+                raise _explained(error, household) from error
+    finally:
+        shutil.rmtree(folder.path, ignore_errors=True)  # where no guardian lived to do it
 
 
 def _environment() -> dict[str, str]:
