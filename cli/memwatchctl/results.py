@@ -58,7 +58,7 @@ def _show_all(
         out.line()
         if len(found) > 1:
             out.line(_whose(session, report.target_id), style="bold")
-        reports.show(out, report, top)
+        reports.show(out, report, top, stored=not files)
     out.line()
     _show_snapshots(out, session, files, controller.connection.dashboard_url)
 

@@ -105,8 +105,11 @@ def compare(
     verdicts.check(verdicts.of_report(found.json), fail_on)
 
 
-def show(out: Output, report: "Report", top: int = TOP) -> None:
-    """Prints what grew and, where the analysis found it, what leaks; for people."""
+def show(out: Output, report: "Report", top: int = TOP, stored: bool = True) -> None:
+    """Prints what grew and, where the analysis found it, what leaks; for people.
+
+    A report that is not `stored` is gone after this.
+    """
     verdict = verdicts.of_report(report.json)
     if verdict is None:
         out.line(report.summary, style="bold")
@@ -119,7 +122,7 @@ def show(out: Output, report: "Report", top: int = TOP) -> None:
     out.line(f"heap: {_totals(report.before)} before, {_totals(report.after)} after")
     out.line()
     hidden = show_classes(out, report.classes, top)
-    if hidden:
+    if hidden and stored:
         out.line(f"'memwatchctl reports get {report.id} --top 500' shows them")
 
 
