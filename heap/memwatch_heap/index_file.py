@@ -72,6 +72,7 @@ def open_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], Any]:
     except (OSError, ValueError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "it is empty"
         raise IndexFileError(str(path), str(reason)) from problem
+    mapped.madvise(mmap.MADV_RANDOM)  # a page of rows is all over the file: reading ahead is waste
     entries, meta, start = _head(path, mapped)
     arrays = {}
     for name, (dtype, count, offset, _) in entries.items():
