@@ -86,7 +86,7 @@ def expression(steps: list[Step]) -> str:
         if step.kind == "context":
             text += f" → {_cut(step.label)}" if text else _cut(step.label)
         elif step.kind == "property":
-            text += _member(step.label, text)
+            text = _member(step.label, text)
         elif step.kind == "element":
             text += f"[{step.label}]"
         elif step.kind == "internal":
@@ -96,9 +96,9 @@ def expression(steps: list[Step]) -> str:
 
 def _member(label: str, text: str) -> str:
     label = _cut(label)
-    if not text:
-        return label
-    return f".{label}" if _IDENTIFIER.match(label) else f"[{label}]"
+    if not text or label.startswith("["):  # a key that is not shown
+        return text + label
+    return text + (f".{label}" if _IDENTIFIER.match(label) else f"[{label}]")
 
 
 def _inside(step: Step, text: str) -> str:

@@ -13,6 +13,7 @@ from memwatch_heap.words import class_word, expression
         ([("context", "Widget"), ("property", "all")], "Widget.all"),
         ([("context", "pool"), ("property", "idle"), ("element", "3")], "pool.idle[3]"),
         ([("context", "routes"), ("property", "/a b")], "routes[/a b]"),
+        ([("property", "local"), ("property", "[key]"), ("property", "jobs")], "local[key].jobs"),
         ([("context", "signal"), ("property", "#events")], "signal.#events"),
         ([("context", "f"), ("internal", "context"), ("context", "seen")], "f → seen"),
         ([("context", "cache"), ("internal", "table"), ("internal", "6")], "cache → entry"),
