@@ -79,13 +79,18 @@ class Sources:
         places, graph = self._graph.locations, self._graph
         rows = np.flatnonzero(np.isin(places.script, np.array(numbers, np.uint32)))
         nodes = places.node[rows]
-        nodes = nodes[graph.node_type[nodes] == graph.node_code("closure")][:_MAX_FUNCTIONS]
-        scored = [
-            (sum(wanted[word] for word in self.words_of(int(node)) & wanted.keys()), int(node))
-            for node in nodes
-        ]
-        best = max(scored, default=(0, 0), key=lambda pair: (pair[0], -pair[1]))
-        return self.of(best[1]) if best[0] >= _SURE else None
+        # The function at the very start is the module itself: it holds all code and says nothing.
+        inside = (places.line[rows] > 0) | (places.column[rows] > 0)
+        nodes = nodes[inside & (graph.node_type[nodes] == graph.node_code("closure"))]
+        nodes = nodes[:_MAX_FUNCTIONS]
+        best, least = None, (_SURE - 1, 0)
+        for node in nodes.tolist():
+            words = self.words_of(node)
+            # The code of a function holds that of those inside it: the smallest one is meant.
+            score = (sum(wanted[word] for word in words & wanted.keys()), -len(words))
+            if score > least:
+                best, least = node, score
+        return None if best is None else self.of(best)
 
     def words_of(self, closure: int) -> set[str]:
         """The strings in a function's code: what it calls, sets and names."""

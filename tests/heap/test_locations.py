@@ -28,6 +28,16 @@ def test_the_function_with_most_of_the_words_fills_the_container():
     assert found.what == "function write"
 
 
+def test_the_innermost_function_fills_the_container():
+    """A module's own function holds the code of all its functions, and is not meant."""
+    module = Module()
+    module.function("", 101, words=("cache", "set", "require", "listen"))
+    module.function("write", 103, words=("cache", "set"))
+    found = Sources(module.graph()).adder(SCRIPT, {"cache": 3, "set": 2})
+    assert found is not None
+    assert found.what == "function write"
+
+
 def test_too_few_words_are_no_place():
     """A method's name alone may stand in any function."""
     module = Module()
