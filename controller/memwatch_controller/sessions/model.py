@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from memwatch_controller.errors import StoreFullError
 from memwatch_controller.model import (
     Millis,
     Session,
@@ -28,6 +29,11 @@ from memwatch_controller.sessions.states import (
 def part_of(session: Session, target_id: str) -> SessionTarget | None:
     """A target's part in a session; None where it has none."""
     return next((part for part in session.targets if part.target.id == target_id), None)
+
+
+def only_spooled(part: SessionTarget) -> bool:
+    """Whether a part failed for want of room: its snapshot is safe with the agent only."""
+    return part.error is not None and part.error.reason == StoreFullError.reason
 
 
 def after_event(part: SessionTarget, event: Event, now: Millis, **facts: Any) -> SessionTarget:

@@ -14,6 +14,7 @@ import structlog
 from memwatch_controller import model
 from memwatch_controller.errors import (
     ControllerError,
+    StoreFullError,
     TargetEndedError,
     TargetNotFoundError,
 )
@@ -26,6 +27,7 @@ from memwatch_controller.sessions.model import (
     capturing_count,
     display_name,
     expected_work,
+    only_spooled,
     part_of,
     snapshot_ids,
 )
@@ -258,23 +260,22 @@ class Phases:
         session, part = found
         doing = f"compare the snapshots of '{display_name(part)}'"
         if error.reason == TargetNotFoundError.reason:
-            error = TargetEndedError(
-                work.target_id
-            )  # the session knew it, the agent no longer does
+            # The session knew it, the agent no longer does.
+            error = TargetEndedError(work.target_id)
         if work.kind is WorkKind.CAPTURE:
             phase = planning.phase_name(work.number, session.plan.snapshots)
             doing = f"take snapshot '{phase}' of '{display_name(part)}'"
         message = f"cannot {doing}: {error}"
         _log.warning("session failed", reason=error.reason, cause=message)
         await self._records.fail(work.session_id, work.target_id, error.reason, message)
-        return self._discard_later(work)
+        return None if error.reason == StoreFullError.reason else self._discard_later(work)
 
     def _following(self, session: Session, part: SessionTarget) -> Scheduled | None:
         """What comes after the state that a part is in."""
         work = expected_work(session, part)
         if work is not None:
             return Scheduled(work, part.due_time)
-        if part.state is model.SessionState.SUCCEEDED:
+        if part.state is model.SessionState.SUCCEEDED or only_spooled(part):
             return None
         return self._discard_later(Work(WorkKind.DISCARD, session.id, part.target.id))
 

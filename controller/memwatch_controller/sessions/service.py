@@ -10,6 +10,7 @@ import structlog
 
 from memwatch_controller import model
 from memwatch_controller.errors import (
+    ControllerError,
     InvalidArgumentError,
     NotFoundError,
     SessionNotFinishedError,
@@ -22,6 +23,7 @@ from memwatch_controller.sessions.feed import Feed
 from memwatch_controller.sessions.model import (
     after_event,
     expected_work,
+    only_spooled,
     open_parts,
 )
 from memwatch_controller.sessions.phases import DISCARD_AFTER_MILLIS
@@ -57,6 +59,9 @@ class TargetPicker(Protocol):
 
     async def flush(self) -> None:
         """Writes down what is known of targets and agents."""
+
+    def agent_address(self, agent_id: str) -> str:
+        """Where to dial an agent; empty where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +226,22 @@ class SessionService:
             return
         if not is_finished(session.state):
             raise SessionNotFinishedError("delete", id, session.state.value)
+        for part in filter(only_spooled, session.targets):
+            await self._discard_spooled(session.id, part)
         while found := await self._metadata.list_snapshots(session_id=id, limit=_DELETE_PAGE):
             for snapshot in found:
                 await self._captures.delete(snapshot.id)
         await self._metadata.delete_session(id)
         _log.info("session deleted", session=id)
+
+    async def _discard_spooled(self, session_id: str, part: model.SessionTarget) -> None:
+        """Has the agent drop a snapshot that the store had no room for."""
+        address = self._targets.agent_address(part.target.agent_id)
+        try:
+            if address:
+                await self._captures.discard_spooled(address, session_id)
+        except ControllerError as error:
+            _log.warning("spooled snapshots left with their agent", cause=str(error))
 
 
 def _check_ids(request_id: str, session_id: str) -> None:
