@@ -45,9 +45,10 @@ def first_edges(first, edge_type, to, distance, root, weak, rank):
             continue
         for e in range(first[v], first[v + 1]):
             w = to[e]
-            if w == root or edge_type[e] == weak:
+            if w == root:
                 continue
-            if distance[w] != distance[v] + 1 and not (v == root and distance[w] == 1):
+            users = v == root and distance[w] == 1  # one of them may hang on a weak edge
+            if not users and (edge_type[e] == weak or distance[w] != distance[v] + 1):
                 continue
             old = found[w]
             if old == _NO_EDGE or rank[edge_type[e]] < rank[edge_type[old]]:

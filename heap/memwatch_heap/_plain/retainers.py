@@ -28,8 +28,8 @@ def first_edges(
     for v in np.flatnonzero(distance >= 0).tolist():
         for e in range(int(first[v]), int(first[v + 1])):
             w = int(to[e])
-            near = distance[w] == distance[v] + 1 or (v == root and distance[w] == 1)
-            if near and w != root and edge_type[e] != weak:
+            near = distance[w] == distance[v] + 1 and edge_type[e] != weak
+            if w != root and (near or (v == root and distance[w] == 1)):
                 best[w] = min(best.get(w, (256, 0)), (int(rank[edge_type[e]]), e))
     for w, (_, e) in best.items():
         found[w] = e
