@@ -1,5 +1,6 @@
 """What every test folder shares: who runs beside whom, and the closing summary of skips."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ HERE = Path(__file__).parent
 #: Folders whose tests meet on the host: Node opens its inspector on one port, and an agent sees
 #: every process. They run one after the other, beside the rest.
 _ON_THE_HOST = ("agent", "cli", "e2e", "hook_node")
+
+
+def pytest_configure() -> None:
+    """Takes SIGINT back: a background job of a shell ignores it, and its children would too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
