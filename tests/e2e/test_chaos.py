@@ -139,7 +139,10 @@ def partial_files(stack: Stack) -> list[Path]:
 
 
 CASES = [("node", state, part) for state in STATES for part in ("controller", "agent")]
-CASES += [("python", state, part) for state in STATES[:3] for part in ("controller", "agent")]
+# What differs for Python is the capture itself; waiting and comparing are the same.
+CAPTURING = ("CAPTURING_BEFORE", "CAPTURING_AFTER")
+CASES += [("python", state, part) for state in CAPTURING for part in ("controller", "agent")]
+TARGET_CASES = [("node", state) for state in STATES] + [("python", state) for state in CAPTURING]
 
 
 @pytest.mark.parametrize(("runtime", "state", "part"), CASES)
@@ -154,8 +157,7 @@ def test_killed_part_comes_back(stack: Stack, runtime: str, state: str, part: st
         check_nothing_left(here, session)
 
 
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("runtime", ["node", "python"])
+@pytest.mark.parametrize(("runtime", "state"), TARGET_CASES)
 def test_killed_target(stack: Stack, runtime: str, state: str) -> None:
     """A target killed in any state: the session fails in that phase, or ends with what it has."""
     with scene(stack, runtime) as here:
