@@ -249,7 +249,7 @@ def test_a_python_process_is_captured(tmp_path, python_target):
 
 
 def test_a_second_prediction_rests_on_the_first_capture(tmp_path, python_target):
-    """Size within 30 %; memory within a factor of two, since a loaded machine samples coarsely.
+    """Size within 30 %; memory within a factor of two or 8 MiB, since it is sampled coarsely.
 
     The arithmetic's 30 % is a property of tests/agent/test_safety.py.
     """
@@ -262,7 +262,8 @@ def test_a_second_prediction_rests_on_the_first_capture(tmp_path, python_target)
     predicted = events[0].progress.preflight
     measured = events[-1].snapshot
     assert predicted.learned_from == 1
-    assert 0.5 < predicted.extra_memory_bytes / measured.cost.extra_memory_bytes < 2
+    off = abs(predicted.extra_memory_bytes - measured.cost.extra_memory_bytes)
+    assert off < max(measured.cost.extra_memory_bytes, 8 << 20)
     assert 0.7 < predicted.raw_size_bytes / measured.raw_size_bytes < 1.3
 
 

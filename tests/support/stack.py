@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from memwatch_proto.auth import bearer
 from memwatch_proto.v1 import sessions_pb2, sessions_pb2_grpc, targets_pb2, targets_pb2_grpc
-from tests.support.processes import die_with_parent, running, stop, wait_until
+from tests.support.processes import running, stop, wait_until, with_parent
 from tests.support.runtimes import ROOT
 
 PACKAGES = ("proto", "heap", "agent", "controller", "cli")
@@ -49,13 +49,12 @@ class Program:
         """Starts it; the log is appended to."""
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                self.command,
+                with_parent(self.command),
                 env={**os.environ, **program_env(), **self.env},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
             )
 
     @property
