@@ -79,18 +79,23 @@ def _logged_stream(handler: _Handler, method: str, call_id: str) -> _Handler:
 
 
 class _Ending:
-    """Logs how a call ended."""
+    """Logs how a call ended.
+
+    The peer is asked for at once: a stream that its caller leaves is ended after gRPC has freed
+    the call, and asking a freed call crashes the process (grpcio 1.85).
+    """
 
     def __init__(self, method: str, context: Any) -> None:
         self._method = method
         self._context = context
+        self._peer = context.peer()
         self._begun = time.monotonic()
 
     def log(self) -> None:
         code = self._context.code() or grpc.StatusCode.OK
         name = code.name if isinstance(code, grpc.StatusCode) else str(code)
         millis = round((time.monotonic() - self._begun) * 1000)
-        _log.info("call", method=self._method, code=name, millis=millis, peer=self._context.peer())
+        _log.info("call", method=self._method, code=name, millis=millis, peer=self._peer)
 
 
 def _call_id(details: grpc.HandlerCallDetails) -> str:
