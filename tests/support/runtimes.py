@@ -13,6 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(os.environ.get("MEMWATCH_RUNTIMES", ROOT / ".runtimes"))
 NODE_MAJORS = (18, 20, 22, 24)
+# Not a long-term release yet: the drivers are tested on it, the whole road is not.
+NEXT_NODE_MAJOR = 26
 # DevTools' own heap snapshot model, the judge of ours, and what bundles it; other readers of
 # snapshots, which ours must open in. Never shipped.
 NPM_PACKAGES = {
@@ -73,7 +75,7 @@ def npm_modules() -> Path:
 
 def install() -> None:
     """Installs what is missing; says what could not be had."""
-    for major in NODE_MAJORS:
+    for major in (*NODE_MAJORS, NEXT_NODE_MAJOR):
         if node(major) is None:
             _npm_install(f"Node {major}", HOME / f"node-{major}", f"node@{major}")
     missing = [

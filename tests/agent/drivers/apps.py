@@ -13,7 +13,7 @@ from memwatch_agent.drivers.base import Process, Runtime
 from tests.support import runtimes
 from tests.support.processes import free_port, stop, wait_until
 
-MAJORS = (*runtimes.NODE_MAJORS, 26)
+MAJORS = (*runtimes.NODE_MAJORS, runtimes.NEXT_NODE_MAJOR)
 
 #: Keeps `Planted` objects, each with one property edge of a name that nothing else has.
 PLANT = """
