@@ -31,6 +31,8 @@ test: $(VENV)/installed
 	@$(BIN)/python -m tests.support.runtimes
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS) $(ARGS)
 
+# Programs are started and killed on two shared cores: a failed test gets one second try, and the summary names it.
+check: ARGS += --reruns 1 -rR
 check: $(VENV)/installed lint arrows types proto-check test
 
 lint: $(VENV)/installed
