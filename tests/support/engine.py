@@ -27,7 +27,11 @@ def missing() -> str:
     """Why no Docker engine can be started here; empty where one can."""
     if os.geteuid() != 0:
         return "a Docker engine of our own needs root"
-    for program, package in (("dockerd", "docker.io"), ("ip", "iproute2"), ("iptables", "iptables")):
+    for program, package in (
+        ("dockerd", "docker.io"),
+        ("ip", "iproute2"),
+        ("iptables", "iptables"),
+    ):
         if _program(program) is None:
             return f"no Docker engine is installed ({program}; Debian: {package})"
     return ""
