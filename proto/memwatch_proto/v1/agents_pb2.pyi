@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from memwatch_proto.v1 import common_pb2 as _common_pb2
+from memwatch_proto.v1 import profiles_pb2 as _profiles_pb2
 from memwatch_proto.v1 import snapshots_pb2 as _snapshots_pb2
 from memwatch_proto.v1 import targets_pb2 as _targets_pb2
 from google.protobuf.internal import containers as _containers
@@ -20,11 +21,22 @@ class CaptureStage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CAPTURE_STAGE_CONNECTING: _ClassVar[CaptureStage]
     CAPTURE_STAGE_CAPTURING: _ClassVar[CaptureStage]
     CAPTURE_STAGE_FINISHING: _ClassVar[CaptureStage]
+
+class RecordingStage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RECORDING_STAGE_UNSPECIFIED: _ClassVar[RecordingStage]
+    RECORDING_STAGE_CONNECTING: _ClassVar[RecordingStage]
+    RECORDING_STAGE_RECORDING: _ClassVar[RecordingStage]
+    RECORDING_STAGE_FINISHING: _ClassVar[RecordingStage]
 CAPTURE_STAGE_UNSPECIFIED: CaptureStage
 CAPTURE_STAGE_PREFLIGHT: CaptureStage
 CAPTURE_STAGE_CONNECTING: CaptureStage
 CAPTURE_STAGE_CAPTURING: CaptureStage
 CAPTURE_STAGE_FINISHING: CaptureStage
+RECORDING_STAGE_UNSPECIFIED: RecordingStage
+RECORDING_STAGE_CONNECTING: RecordingStage
+RECORDING_STAGE_RECORDING: RecordingStage
+RECORDING_STAGE_FINISHING: RecordingStage
 
 class Agent(_message.Message):
     __slots__ = ("id", "version", "host", "pod", "namespace", "address", "capabilities", "spooled", "start_time")
@@ -131,6 +143,52 @@ class Preflight(_message.Message):
     allowed: bool
     refusal: str
     def __init__(self, pause_millis: _Optional[int] = ..., extra_memory_bytes: _Optional[int] = ..., headroom_bytes: _Optional[int] = ..., raw_size_bytes: _Optional[int] = ..., learned_from: _Optional[int] = ..., allowed: _Optional[bool] = ..., refusal: _Optional[str] = ...) -> None: ...
+
+class RecordProfileRequest(_message.Message):
+    __slots__ = ("request_id", "target_id", "kind", "options", "force", "join_only")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TARGET_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    JOIN_ONLY_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    target_id: str
+    kind: _common_pb2.ProfileKind
+    options: _profiles_pb2.ProfileOptions
+    force: bool
+    join_only: bool
+    def __init__(self, request_id: _Optional[str] = ..., target_id: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.ProfileKind, str]] = ..., options: _Optional[_Union[_profiles_pb2.ProfileOptions, _Mapping]] = ..., force: _Optional[bool] = ..., join_only: _Optional[bool] = ...) -> None: ...
+
+class RecordProfileEvent(_message.Message):
+    __slots__ = ("progress", "artifact")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    progress: RecordingProgress
+    artifact: _snapshots_pb2.Snapshot
+    def __init__(self, progress: _Optional[_Union[RecordingProgress, _Mapping]] = ..., artifact: _Optional[_Union[_snapshots_pb2.Snapshot, _Mapping]] = ...) -> None: ...
+
+class RecordingProgress(_message.Message):
+    __slots__ = ("stage", "start_time", "duration_millis", "raw_size_bytes")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    RAW_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    stage: RecordingStage
+    start_time: _timestamp_pb2.Timestamp
+    duration_millis: int
+    raw_size_bytes: int
+    def __init__(self, stage: _Optional[_Union[RecordingStage, str]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_millis: _Optional[int] = ..., raw_size_bytes: _Optional[int] = ...) -> None: ...
+
+class StopRecordingRequest(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+
+class StopRecordingResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class StreamRequest(_message.Message):
     __slots__ = ("snapshot_id", "offset_bytes")

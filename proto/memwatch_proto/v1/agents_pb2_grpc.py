@@ -52,6 +52,16 @@ class AgentServiceStub:
                 request_serializer=memwatch__proto_dot_v1_dot_agents__pb2.CaptureRequest.SerializeToString,
                 response_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.CaptureEvent.FromString,
                 _registered_method=True)
+        self.RecordProfile = channel.unary_stream(
+                '/memwatch.v1.AgentService/RecordProfile',
+                request_serializer=memwatch__proto_dot_v1_dot_agents__pb2.RecordProfileRequest.SerializeToString,
+                response_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.RecordProfileEvent.FromString,
+                _registered_method=True)
+        self.StopRecording = channel.unary_unary(
+                '/memwatch.v1.AgentService/StopRecording',
+                request_serializer=memwatch__proto_dot_v1_dot_agents__pb2.StopRecordingRequest.SerializeToString,
+                response_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.StopRecordingResponse.FromString,
+                _registered_method=True)
         self.Stream = channel.unary_stream(
                 '/memwatch.v1.AgentService/Stream',
                 request_serializer=memwatch__proto_dot_v1_dot_agents__pb2.StreamRequest.SerializeToString,
@@ -104,6 +114,34 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordProfile(self, request, context):
+        """Records a profile into the agent's spool: events of progress, then one with
+        the artifact, which is streamed and discarded like a snapshot. Idempotent
+        by request_id: while that recording runs a second call joins it, later it
+        returns the same artifact. Ending the call leaves the recording running to
+        its end, which its duration bounds; the artifact then waits in the spool.
+        One capture or recording at a time for each pod.
+        NOT_FOUND            no such target, or its process has ended; PROFILE_LOST
+        with join_only where this agent knows no such recording
+        FAILED_PRECONDITION  NO_WAY_IN, PROFILER_MISSING (what to install),
+        HEADROOM, SPOOL_FULL
+        UNIMPLEMENTED        PROFILE_KIND_UNSUPPORTED, with the kinds there are
+        RESOURCE_EXHAUSTED   another capture or recording of this pod is running
+        ABORTED              the target ended, or the recording broke half-way
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopRecording(self, request, context):
+        """Ends a recording before its time; what was recorded is kept, and those who
+        follow RecordProfile get it. Idempotent: one that is not running is no
+        error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Stream(self, request, context):
         """The stored bytes of a finished snapshot from an offset, in chunks of 256
         KiB. Idempotent; resumes at any offset. NOT_FOUND; OUT_OF_RANGE.
@@ -145,6 +183,16 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.Capture,
                     request_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.CaptureRequest.FromString,
                     response_serializer=memwatch__proto_dot_v1_dot_agents__pb2.CaptureEvent.SerializeToString,
+            ),
+            'RecordProfile': grpc.unary_stream_rpc_method_handler(
+                    servicer.RecordProfile,
+                    request_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.RecordProfileRequest.FromString,
+                    response_serializer=memwatch__proto_dot_v1_dot_agents__pb2.RecordProfileEvent.SerializeToString,
+            ),
+            'StopRecording': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopRecording,
+                    request_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.StopRecordingRequest.FromString,
+                    response_serializer=memwatch__proto_dot_v1_dot_agents__pb2.StopRecordingResponse.SerializeToString,
             ),
             'Stream': grpc.unary_stream_rpc_method_handler(
                     servicer.Stream,
@@ -244,6 +292,60 @@ class AgentService:
             '/memwatch.v1.AgentService/Capture',
             memwatch__proto_dot_v1_dot_agents__pb2.CaptureRequest.SerializeToString,
             memwatch__proto_dot_v1_dot_agents__pb2.CaptureEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/memwatch.v1.AgentService/RecordProfile',
+            memwatch__proto_dot_v1_dot_agents__pb2.RecordProfileRequest.SerializeToString,
+            memwatch__proto_dot_v1_dot_agents__pb2.RecordProfileEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopRecording(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memwatch.v1.AgentService/StopRecording',
+            memwatch__proto_dot_v1_dot_agents__pb2.StopRecordingRequest.SerializeToString,
+            memwatch__proto_dot_v1_dot_agents__pb2.StopRecordingResponse.FromString,
             options,
             channel_credentials,
             insecure,

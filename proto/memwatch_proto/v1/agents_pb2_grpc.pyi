@@ -53,6 +53,26 @@ class AgentServiceStub:
       RESOURCE_EXHAUSTED   another capture of this pod is running (RetryInfo)
       ABORTED              the target ended, or closed the connection half-way
     """
+    RecordProfile: _grpc.UnaryStreamMultiCallable[_agents_pb2.RecordProfileRequest, _agents_pb2.RecordProfileEvent]
+    """Records a profile into the agent's spool: events of progress, then one with
+    the artifact, which is streamed and discarded like a snapshot. Idempotent
+    by request_id: while that recording runs a second call joins it, later it
+    returns the same artifact. Ending the call leaves the recording running to
+    its end, which its duration bounds; the artifact then waits in the spool.
+    One capture or recording at a time for each pod.
+      NOT_FOUND            no such target, or its process has ended; PROFILE_LOST
+                           with join_only where this agent knows no such recording
+      FAILED_PRECONDITION  NO_WAY_IN, PROFILER_MISSING (what to install),
+                           HEADROOM, SPOOL_FULL
+      UNIMPLEMENTED        PROFILE_KIND_UNSUPPORTED, with the kinds there are
+      RESOURCE_EXHAUSTED   another capture or recording of this pod is running
+      ABORTED              the target ended, or the recording broke half-way
+    """
+    StopRecording: _grpc.UnaryUnaryMultiCallable[_agents_pb2.StopRecordingRequest, _agents_pb2.StopRecordingResponse]
+    """Ends a recording before its time; what was recorded is kept, and those who
+    follow RecordProfile get it. Idempotent: one that is not running is no
+    error.
+    """
     Stream: _grpc.UnaryStreamMultiCallable[_agents_pb2.StreamRequest, _snapshots_pb2.Chunk]
     """The stored bytes of a finished snapshot from an offset, in chunks of 256
     KiB. Idempotent; resumes at any offset. NOT_FOUND; OUT_OF_RANGE.
@@ -88,6 +108,26 @@ class AgentServiceAsyncStub(AgentServiceStub):
                            DEBUGGER_ATTACHED, INSPECTOR_NOT_TARGET, SPOOL_FULL
       RESOURCE_EXHAUSTED   another capture of this pod is running (RetryInfo)
       ABORTED              the target ended, or closed the connection half-way
+    """
+    RecordProfile: _aio.UnaryStreamMultiCallable[_agents_pb2.RecordProfileRequest, _agents_pb2.RecordProfileEvent]  # type: ignore[assignment]
+    """Records a profile into the agent's spool: events of progress, then one with
+    the artifact, which is streamed and discarded like a snapshot. Idempotent
+    by request_id: while that recording runs a second call joins it, later it
+    returns the same artifact. Ending the call leaves the recording running to
+    its end, which its duration bounds; the artifact then waits in the spool.
+    One capture or recording at a time for each pod.
+      NOT_FOUND            no such target, or its process has ended; PROFILE_LOST
+                           with join_only where this agent knows no such recording
+      FAILED_PRECONDITION  NO_WAY_IN, PROFILER_MISSING (what to install),
+                           HEADROOM, SPOOL_FULL
+      UNIMPLEMENTED        PROFILE_KIND_UNSUPPORTED, with the kinds there are
+      RESOURCE_EXHAUSTED   another capture or recording of this pod is running
+      ABORTED              the target ended, or the recording broke half-way
+    """
+    StopRecording: _aio.UnaryUnaryMultiCallable[_agents_pb2.StopRecordingRequest, _agents_pb2.StopRecordingResponse]  # type: ignore[assignment]
+    """Ends a recording before its time; what was recorded is kept, and those who
+    follow RecordProfile get it. Idempotent: one that is not running is no
+    error.
     """
     Stream: _aio.UnaryStreamMultiCallable[_agents_pb2.StreamRequest, _snapshots_pb2.Chunk]  # type: ignore[assignment]
     """The stored bytes of a finished snapshot from an offset, in chunks of 256
@@ -139,6 +179,38 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
                                DEBUGGER_ATTACHED, INSPECTOR_NOT_TARGET, SPOOL_FULL
           RESOURCE_EXHAUSTED   another capture of this pod is running (RetryInfo)
           ABORTED              the target ended, or closed the connection half-way
+        """
+
+    @_abc_1.abstractmethod
+    def RecordProfile(
+        self,
+        request: _agents_pb2.RecordProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_agents_pb2.RecordProfileEvent], _abc.AsyncIterator[_agents_pb2.RecordProfileEvent]]:
+        """Records a profile into the agent's spool: events of progress, then one with
+        the artifact, which is streamed and discarded like a snapshot. Idempotent
+        by request_id: while that recording runs a second call joins it, later it
+        returns the same artifact. Ending the call leaves the recording running to
+        its end, which its duration bounds; the artifact then waits in the spool.
+        One capture or recording at a time for each pod.
+          NOT_FOUND            no such target, or its process has ended; PROFILE_LOST
+                               with join_only where this agent knows no such recording
+          FAILED_PRECONDITION  NO_WAY_IN, PROFILER_MISSING (what to install),
+                               HEADROOM, SPOOL_FULL
+          UNIMPLEMENTED        PROFILE_KIND_UNSUPPORTED, with the kinds there are
+          RESOURCE_EXHAUSTED   another capture or recording of this pod is running
+          ABORTED              the target ended, or the recording broke half-way
+        """
+
+    @_abc_1.abstractmethod
+    def StopRecording(
+        self,
+        request: _agents_pb2.StopRecordingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agents_pb2.StopRecordingResponse, _abc.Awaitable[_agents_pb2.StopRecordingResponse]]:
+        """Ends a recording before its time; what was recorded is kept, and those who
+        follow RecordProfile get it. Idempotent: one that is not running is no
+        error.
         """
 
     @_abc_1.abstractmethod

@@ -19,6 +19,18 @@ class SnapshotKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SNAPSHOT_KIND_UNSPECIFIED: _ClassVar[SnapshotKind]
     SNAPSHOT_KIND_HEAP: _ClassVar[SnapshotKind]
+    SNAPSHOT_KIND_PROFILE: _ClassVar[SnapshotKind]
+
+class ProfileKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PROFILE_KIND_UNSPECIFIED: _ClassVar[ProfileKind]
+    PROFILE_KIND_TYPES: _ClassVar[ProfileKind]
+    PROFILE_KIND_ALLOCATIONS: _ClassVar[ProfileKind]
+    PROFILE_KIND_NATIVE: _ClassVar[ProfileKind]
+    PROFILE_KIND_SAMPLING: _ClassVar[ProfileKind]
+    PROFILE_KIND_NODE_ALLOCATIONS: _ClassVar[ProfileKind]
+    PROFILE_KIND_STATS: _ClassVar[ProfileKind]
+    PROFILE_KIND_NEAR_LIMIT: _ClassVar[ProfileKind]
 
 class CaptureWay(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -36,6 +48,15 @@ RUNTIME_NODE: Runtime
 RUNTIME_PYTHON: Runtime
 SNAPSHOT_KIND_UNSPECIFIED: SnapshotKind
 SNAPSHOT_KIND_HEAP: SnapshotKind
+SNAPSHOT_KIND_PROFILE: SnapshotKind
+PROFILE_KIND_UNSPECIFIED: ProfileKind
+PROFILE_KIND_TYPES: ProfileKind
+PROFILE_KIND_ALLOCATIONS: ProfileKind
+PROFILE_KIND_NATIVE: ProfileKind
+PROFILE_KIND_SAMPLING: ProfileKind
+PROFILE_KIND_NODE_ALLOCATIONS: ProfileKind
+PROFILE_KIND_STATS: ProfileKind
+PROFILE_KIND_NEAR_LIMIT: ProfileKind
 CAPTURE_WAY_UNSPECIFIED: CaptureWay
 CAPTURE_WAY_HOOK: CaptureWay
 CAPTURE_WAY_ATTACH: CaptureWay

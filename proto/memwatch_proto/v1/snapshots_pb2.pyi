@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Snapshot(_message.Message):
-    __slots__ = ("id", "request_id", "target_id", "session_id", "phase", "kind", "way", "runtime", "runtime_version", "service", "container_id", "capture_time", "raw_size_bytes", "raw_sha256", "stored_size_bytes", "stored_sha256", "cost", "file_name", "late", "late_millis", "memory", "notes", "id_epoch")
+    __slots__ = ("id", "request_id", "target_id", "session_id", "phase", "kind", "way", "runtime", "runtime_version", "service", "container_id", "capture_time", "raw_size_bytes", "raw_sha256", "stored_size_bytes", "stored_sha256", "cost", "file_name", "late", "late_millis", "memory", "notes", "id_epoch", "profile_kind", "end_time", "content_type")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,9 @@ class Snapshot(_message.Message):
     MEMORY_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
     ID_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_KIND_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     id: str
     request_id: str
     target_id: str
@@ -58,7 +61,10 @@ class Snapshot(_message.Message):
     memory: _common_pb2.MemorySample
     notes: _containers.RepeatedScalarFieldContainer[str]
     id_epoch: str
-    def __init__(self, id: _Optional[str] = ..., request_id: _Optional[str] = ..., target_id: _Optional[str] = ..., session_id: _Optional[str] = ..., phase: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., runtime: _Optional[_Union[_common_pb2.Runtime, str]] = ..., runtime_version: _Optional[str] = ..., service: _Optional[str] = ..., container_id: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., raw_size_bytes: _Optional[int] = ..., raw_sha256: _Optional[str] = ..., stored_size_bytes: _Optional[int] = ..., stored_sha256: _Optional[str] = ..., cost: _Optional[_Union[_common_pb2.CaptureCost, _Mapping]] = ..., file_name: _Optional[str] = ..., late: _Optional[bool] = ..., late_millis: _Optional[int] = ..., memory: _Optional[_Union[_common_pb2.MemorySample, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., id_epoch: _Optional[str] = ...) -> None: ...
+    profile_kind: _common_pb2.ProfileKind
+    end_time: _timestamp_pb2.Timestamp
+    content_type: str
+    def __init__(self, id: _Optional[str] = ..., request_id: _Optional[str] = ..., target_id: _Optional[str] = ..., session_id: _Optional[str] = ..., phase: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., runtime: _Optional[_Union[_common_pb2.Runtime, str]] = ..., runtime_version: _Optional[str] = ..., service: _Optional[str] = ..., container_id: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., raw_size_bytes: _Optional[int] = ..., raw_sha256: _Optional[str] = ..., stored_size_bytes: _Optional[int] = ..., stored_sha256: _Optional[str] = ..., cost: _Optional[_Union[_common_pb2.CaptureCost, _Mapping]] = ..., file_name: _Optional[str] = ..., late: _Optional[bool] = ..., late_millis: _Optional[int] = ..., memory: _Optional[_Union[_common_pb2.MemorySample, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., id_epoch: _Optional[str] = ..., profile_kind: _Optional[_Union[_common_pb2.ProfileKind, str]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_type: _Optional[str] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("offset_bytes", "data", "crc32c", "sha256", "total_size_bytes")
