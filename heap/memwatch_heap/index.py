@@ -16,6 +16,7 @@ from memwatch_heap._backend import kernels
 from memwatch_heap.classes import ClassRow, class_rows
 from memwatch_heap.errors import IndexFileError, UnknownNodeError
 from memwatch_heap.graph import HeapGraph, Locations
+from memwatch_heap.index_check import check, told_as_damage
 from memwatch_heap.index_file import open_arrays, write_arrays
 from memwatch_heap.measures import Measures
 from memwatch_heap.retainers import first_edges, incoming, path, source_of
@@ -141,7 +142,10 @@ def _narrow(values: NDArray[Any]) -> NDArray[Any]:
 class HeapIndex:
     """An opened index. Nodes are named by their ids."""
 
-    def __init__(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
+    def __init__(
+        self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], file: str = ""
+    ) -> None:
+        self.file = file
         self._arrays = arrays
         self._graph = _graph(arrays, meta)
         self._names: list[str] = meta["class_names"]
@@ -154,9 +158,13 @@ class HeapIndex:
     def open(cls, file: Path, *, snapshot: str = "") -> Self:
         """Opens an index; IndexFileError where it is unusable or not of this snapshot."""
         arrays, meta = open_arrays(file)
-        if meta["snapshot"] != snapshot:
+        check(str(file), arrays, meta)
+        if meta.get("snapshot") != snapshot:
             raise IndexFileError(str(file), "it belongs to another snapshot")
-        return cls(arrays, meta)
+        try:
+            return cls(arrays, meta, str(file))
+        except (KeyError, TypeError, ValueError) as problem:
+            raise IndexFileError(str(file), f"its head makes no sense ({problem})") from problem
 
     @property
     def node_count(self) -> int:
@@ -168,10 +176,12 @@ class HeapIndex:
         """The id of the root."""
         return int(self._graph.node_id[self._graph.root])
 
+    @told_as_damage
     def node(self, node_id: int) -> ObjectRow:
         """One node; UnknownNodeError where the heap has none of this id."""
         return self._row(self._node(node_id))
 
+    @told_as_damage
     def objects(self, class_key: str, offset: int = 0, limit: int = 100) -> Page[ObjectRow]:
         """A class's objects, those that retain the most first; no rows for an unknown class."""
         number = self._class_of_key.get(class_key)
@@ -179,10 +189,12 @@ class HeapIndex:
             return Page((), offset, 0)
         return self._page("class", number, offset, limit)
 
+    @told_as_damage
     def dominated(self, node_id: int, offset: int = 0, limit: int = 100) -> Page[ObjectRow]:
         """What a node dominates at once, those that retain the most first."""
         return self._page("child", self._node(node_id), offset, limit)
 
+    @told_as_damage
     def largest(
         self, offset: int = 0, limit: int = 100, *, by_shallow: bool = False
     ) -> Page[ObjectRow]:
@@ -190,6 +202,7 @@ class HeapIndex:
         nodes = self._arrays["by_shallow" if by_shallow else "by_retained"]
         return self._rows(nodes, 0, len(nodes), offset, limit)
 
+    @told_as_damage
     def retainers(
         self, node_id: int, offset: int = 0, limit: int = 100, *, weak: bool = False
     ) -> Page[EdgeRow]:
@@ -209,6 +222,7 @@ class HeapIndex:
                 rows.append(EdgeRow(kind, _cut(graph.edge_label(edge)), self._row(source)))
         return Page(tuple(rows), offset, high - low)
 
+    @told_as_damage
     def references(self, node_id: int, offset: int = 0, limit: int = 100) -> Page[EdgeRow]:
         """A node's own edges, in their order."""
         graph = self._graph
@@ -223,11 +237,13 @@ class HeapIndex:
         ]
         return Page(tuple(rows), offset, len(edges))
 
+    @told_as_damage
     def path(self, node_id: int) -> list[EdgeRow]:
         """The shortest way from a root to a node, downwards; empty for what nothing reaches."""
         steps = path(self._graph, self._arrays["path_edge"], self._node(node_id))
         return [EdgeRow(step.kind, _cut(step.label), self._row(step.node)) for step in steps]
 
+    @told_as_damage
     def dominators(self, node_id: int) -> list[ObjectRow]:
         """Whom a node hangs on: its dominator, that one's, up to the root."""
         found = []
@@ -235,6 +251,8 @@ class HeapIndex:
         while node != self._graph.root:
             node = int(dominator[node])
             found.append(self._row(node))
+            if len(found) > self.node_count:
+                raise IndexFileError(self.file, "its dominators go round in a circle")
         return found
 
     def _node(self, node_id: int) -> int:

@@ -8,6 +8,7 @@ array its dtype, length, place and CRC-32, and holds the caller's own value unde
 import json
 import mmap
 import os
+import re
 import struct
 import tempfile
 import zlib
@@ -24,6 +25,7 @@ VERSION = 1
 _MAGIC = b"MWHEAPIX"
 _PREFIX = struct.Struct("<8sIIIQ")
 _ALIGN = 64
+_NUMBERS = re.compile(r"[<|=]?[iu][1248]|[<=]?f[48]|\|b1")
 # A checksum is taken in pieces, so that a mapped array need not be in memory at once.
 _PIECE = 16 << 20
 
@@ -73,10 +75,14 @@ def open_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], Any]:
         reason = problem.strerror if isinstance(problem, OSError) else "it is empty"
         raise IndexFileError(str(path), str(reason)) from problem
     mapped.madvise(mmap.MADV_RANDOM)  # a page of rows is all over the file: reading ahead is waste
-    entries, meta, start = _head(path, mapped)
-    arrays = {}
-    for name, (dtype, count, offset, _) in entries.items():
-        arrays[name] = np.frombuffer(mapped, np.dtype(dtype), count, start + offset)
+    try:
+        entries, meta, start = _head(path, mapped)
+        arrays = {
+            name: _array(mapped, dtype, count, start + offset)
+            for name, (dtype, count, offset, _) in entries.items()
+        }
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as no:
+        raise IndexFileError(str(path), f"its head makes no sense ({no!s:.80})") from no
     return arrays, meta
 
 
@@ -89,6 +95,15 @@ def verify(path: Path) -> None:
     for name, array in arrays.items():
         if _checksum(array) != entries[name][3]:
             raise IndexFileError(str(path), f"array {name!r} is damaged")
+
+
+def _array(mapped: mmap.mmap, dtype: str, count: int, start: int) -> NDArray[Any]:
+    """A part of the file as numbers; a few letters name their kind, so that no head is code."""
+    if not _NUMBERS.fullmatch(dtype) or count < 0 or start < _PREFIX.size:
+        raise ValueError(f"{count} of {dtype!r:.20} at {start}")
+    if count == 0:
+        return np.zeros(0, np.dtype(dtype))
+    return np.frombuffer(mapped, np.dtype(dtype), count, start)
 
 
 def _head(path: Path, mapped: mmap.mmap) -> tuple[dict[str, list[Any]], Any, int]:

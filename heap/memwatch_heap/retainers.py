@@ -137,6 +137,8 @@ def path(graph: HeapGraph, edges: U32, node: int) -> list[Step]:
         kind = graph.edge_types[int(graph.edge_type[edge])]
         steps.append(Step(edge, kind, graph.edge_label(edge), node))
         node = source_of(graph.first_edge, edge)
+        if len(steps) > graph.node_count:
+            raise ValueError("the way to a root goes round in a circle")
     return steps[::-1]
 
 
