@@ -26,6 +26,8 @@ NPM_PACKAGES = {
 PYTHON_MINORS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 # Servers that the Python hook is tested in, under each interpreter.
 PYTHON_PACKAGES = ("gunicorn==23.0.0", "gevent==24.11.1")
+# Other readers of a Python heap, which ours must agree with, in a folder for each interpreter.
+PYTHON_PEERS = ("guppy3",)
 
 
 def node(major: int) -> Path | None:
@@ -63,6 +65,11 @@ def python_with_servers(minor: str) -> Path | None:
     return binary if (binary.parent / "gunicorn").exists() else None
 
 
+def peers(minor: str) -> Path:
+    """Where PYTHON_PEERS are for a CPython; the folder is missing where they are not installed."""
+    return HOME / f"peers-{minor}"
+
+
 def _major(binary: str) -> int:
     out = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
     return int(out.lstrip("v").split(".")[0]) if out.startswith("v") else 0
@@ -89,6 +96,19 @@ def install() -> None:
         binary = python(minor)
         if binary is not None and python_with_servers(minor) is None:
             _pip_install(f"servers for Python {minor}", binary, HOME / f"py-{minor}")
+        if binary is not None and not peers(minor).exists():
+            _install_peers(minor, binary)
+
+
+def _install_peers(minor: str, binary: Path) -> None:
+    print(f"→ installing {', '.join(PYTHON_PEERS)} for Python {minor} into {HOME.name}")
+    uv = Path(sys.executable).with_name("uv")  # make sets it up; not every venv has pip
+    pip = [uv, "pip"] if uv.exists() else [binary, "-m", "pip"]
+    where = ["--python", binary] if uv.exists() else []
+    command = [*pip, "install", *where, "--quiet", "--target", peers(minor), *PYTHON_PEERS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"→ peers for Python {minor}: not installed: {done.stderr.strip()[-200:]}")
 
 
 def _pip_install(what: str, binary: Path, prefix: Path) -> None:
