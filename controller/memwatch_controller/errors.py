@@ -487,7 +487,8 @@ class AnalysisTooLargeError(AnalysisError):
             session_id,
             f"it needs about {needed_bytes // mib:,} MiB of memory; {allowed_bytes // mib:,} MiB "
             f"are allowed (--analysis-memory-mib) and {free_bytes // mib:,} MiB are free; "
-            "run a controller with more, or memwatchctl compare on a larger machine",
+            "run a controller or worker (memwatch-controller worker) on a machine with more, "
+            "or memwatchctl compare there",
             doing,
         )
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from memwatch_controller.analysis import guard
 from memwatch_controller.analysis.jobs import IndexJob, JobFailedError, JobSnapshot
 from memwatch_controller.analysis.queries import Queries, QueryFailedError
+from memwatch_controller.analysis.room import NoRoomError
 from memwatch_controller.analysis.runner import Runner
 from memwatch_controller.errors import (
     AnalysisError,
@@ -99,11 +100,18 @@ class Heaps:
         await asyncio.shield(task)  # a caller that leaves does not waste the work
 
     async def _build(self, snapshot: Snapshot, path: Path) -> None:
-        doing, runner = _doing(snapshot), self._runner
+        runner = self._runner
         needed = guard.needed_bytes([snapshot.raw_size_bytes])
-        free = guard.free_bytes()
-        if needed > min(runner.limits.memory_bytes, free):
-            raise AnalysisTooLargeError("", needed, runner.limits.memory_bytes, free, doing)
+        try:
+            async with runner.room.held(needed, runner.limits.memory_bytes):
+                await self._build_with_room(snapshot, path)
+        except NoRoomError as no:
+            raise AnalysisTooLargeError(
+                "", needed, no.allowed_bytes, no.free_bytes, _doing(snapshot)
+            ) from no
+
+    async def _build_with_room(self, snapshot: Snapshot, path: Path) -> None:
+        runner = self._runner
         self._make_room(snapshot)
         key = blob_key(snapshot.id, snapshot.stored_sha256)
         async with self._blobs.local(key, snapshot.stored_size_bytes) as file:
@@ -116,7 +124,7 @@ class Heaps:
             try:
                 await runner.build_index(job)
             except JobFailedError as error:
-                raise AnalysisError("", str(error), doing) from error
+                raise AnalysisError("", str(error), _doing(snapshot)) from error
 
     def _make_room(self, snapshot: Snapshot) -> None:
         """Removes the indexes that were not used the longest, as far as need be."""

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from memwatch_controller.analysis import document, guard
 from memwatch_controller.analysis.jobs import Comparison, Job, JobFailedError, JobSnapshot
+from memwatch_controller.analysis.room import NoRoomError
 from memwatch_controller.analysis.runner import Runner
 from memwatch_controller.counters import Counters, outcome_of
 from memwatch_controller.errors import (
@@ -78,14 +79,12 @@ class Reports:
         runner: Runner,
         now: Callable[[], Millis],
         counters: Counters | None = None,
-        free_bytes: Callable[[], int] = guard.free_bytes,
     ) -> None:
         self._rows = rows
         self._blobs = blobs
         self._runner = runner
         self._now = now
         self._counters = counters or Counters()
-        self._free_bytes = free_bytes
         self._by_hand: dict[str, asyncio.Task[str]] = {}
 
     async def compare(self, session_id: str, target_id: str, snapshot_ids: Sequence[str]) -> str:
@@ -168,8 +167,8 @@ class Reports:
         return snapshot
 
     async def _make(self, subject: _Subject, snapshots: Sequence[Snapshot]) -> Report:
-        self._check_size(subject, snapshots)
-        found = await self._run(subject, snapshots)
+        async with self._room(subject, snapshots):
+            found = await self._run(subject, snapshots)
         time = self._now()
         made = document.document(
             subject.report_id, subject.session_id, subject.target_id, time, snapshots, found
@@ -185,12 +184,17 @@ class Reports:
             json=document.text(made),
         )
 
-    def _check_size(self, subject: _Subject, snapshots: Sequence[Snapshot]) -> None:
-        """Refuses what this machine cannot hold, before it is read."""
+    @contextlib.asynccontextmanager
+    async def _room(self, subject: _Subject, snapshots: Sequence[Snapshot]) -> AsyncIterator[None]:
+        """Memory for the block; refuses what this machine cannot hold, before it is read."""
         needed = guard.needed_bytes([snapshot.raw_size_bytes for snapshot in snapshots])
-        allowed, free = self._runner.limits.memory_bytes, self._free_bytes()
-        if needed > min(allowed, free):
-            raise AnalysisTooLargeError(subject.session_id, needed, allowed, free, subject.doing)
+        try:
+            async with self._runner.room.held(needed, self._runner.limits.memory_bytes):
+                yield
+        except NoRoomError as no:
+            raise AnalysisTooLargeError(
+                subject.session_id, needed, no.allowed_bytes, no.free_bytes, subject.doing
+            ) from no
 
     async def _run(self, subject: _Subject, snapshots: Sequence[Snapshot]) -> Comparison:
         async with contextlib.AsyncExitStack() as stack:

@@ -12,6 +12,7 @@ import structlog
 
 from memwatch_controller.analysis import jobs
 from memwatch_controller.analysis.guard import default_memory
+from memwatch_controller.analysis.room import Room
 
 #: An answer of 500 classes with the longest names is far below this.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -46,10 +47,16 @@ class _WorkerDiedError(Exception):
 
 
 class Runner:
-    """Runs jobs; belongs to one loop. Cancelling `run` kills its worker."""
+    """Runs jobs; belongs to one loop. Cancelling `run` kills its worker.
+
+    Attributes:
+        limits: what jobs may use.
+        room: the memory of the machine; who runs a job holds its part of it.
+    """
 
     def __init__(self, limits: Limits, command: Sequence[str] = _WORKER) -> None:
         self.limits = limits
+        self.room = Room()
         self._command = tuple(command)
         self._free = asyncio.Semaphore(limits.workers)
 

@@ -11,6 +11,7 @@ from memwatch_controller.analysis.jobs import (
     JobFailedError,
     Totals,
 )
+from memwatch_controller.analysis.room import Room
 from memwatch_controller.analysis.runner import Limits
 from memwatch_controller.errors import (
     AnalysisError,
@@ -32,6 +33,7 @@ class FakeRunner:
 
     def __init__(self) -> None:
         self.limits = Limits()
+        self.room = Room()
         self.jobs: list[Job] = []
         self.failure = ""
 
@@ -118,7 +120,8 @@ async def test_what_the_machine_cannot_hold_is_refused(
 ):
     """Before anything is read, with the figures; later it may go where only others use memory."""
     runner.limits = Limits(memory_bytes=allowed)
-    reports = Reports(rows, blobs, runner, now=lambda: 1, free_bytes=lambda: free)
+    runner.room = Room(lambda: free)
+    reports = Reports(rows, blobs, runner, now=lambda: 1)
     ids = [(await uploaded(snapshots, number)).id for number in range(2)]
     with pytest.raises(AnalysisTooLargeError, match="needs about 256 MiB") as caught:
         await reports.compare("s-1", "t-1", ids)
