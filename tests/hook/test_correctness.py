@@ -6,7 +6,6 @@ collector knows or knew before `gc.freeze()`, and all that these keep alive.
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +95,7 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=runtimes.PYTHON_MINORS)
-def case(request, tmp_path_factory) -> Iterator[Case]:
+def case(request, tmp_path_factory) -> Case:
     """closure.py under one interpreter, captured by the C walker."""
     minor = request.param
     python = interpreter(minor)
@@ -115,7 +114,7 @@ def case(request, tmp_path_factory) -> Iterator[Case]:
     heap = Heap.parse(answer.data)
     chunks = json.loads((folder / "chunks.json").read_text())
     guppy = folder / "guppy.json"
-    yield Case(
+    return Case(
         minor,
         heap,
         answer.data,
@@ -138,7 +137,7 @@ def test_every_object_is_there(case):
 
 
 def test_nothing_else_is_there(case):
-    """At most 0.1 % is beyond the closure, but for what code, attribute tables and C modules hold."""
+    """At most 0.1 % is beyond the closure, but for what only C code shows."""
     heap, extra = case.heap, case.nodes.keys() - case.truth.keys()
     unseen = {to for _, _, to in heap.edges[heap.follow("(attribute names)")]}
     for node in [number for number, kind in enumerate(heap.types) if kind == "code"]:

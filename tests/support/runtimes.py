@@ -103,9 +103,10 @@ def install() -> None:
 def _install_peers(minor: str, binary: Path) -> None:
     print(f"→ installing {', '.join(PYTHON_PEERS)} for Python {minor} into {HOME.name}")
     uv = Path(sys.executable).with_name("uv")  # make sets it up; not every venv has pip
-    pip = [uv, "pip"] if uv.exists() else [binary, "-m", "pip"]
-    where = ["--python", binary] if uv.exists() else []
-    command = [*pip, "install", *where, "--quiet", "--target", peers(minor), *PYTHON_PEERS]
+    command: list[str | Path] = [binary, "-m", "pip", "install"]
+    if uv.exists():
+        command = [uv, "pip", "install", "--python", binary]
+    command += ["--quiet", "--target", peers(minor), *PYTHON_PEERS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         print(f"→ peers for Python {minor}: not installed: {done.stderr.strip()[-200:]}")
