@@ -5,7 +5,8 @@ order: a class's objects, a node's retainers, what it dominates. Opening it maps
 a query touches a few pages of it. It takes some 60 bytes per node and 13 per edge.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
@@ -16,12 +17,16 @@ from memwatch_heap._backend import kernels
 from memwatch_heap.classes import ClassRow, class_rows
 from memwatch_heap.errors import IndexFileError, UnknownNodeError
 from memwatch_heap.graph import HeapGraph, Locations
+from memwatch_heap.ignoring import Ignoring, ignoring
 from memwatch_heap.index_check import check, told_as_damage
 from memwatch_heap.index_file import open_arrays, write_arrays
 from memwatch_heap.measures import Measures
+from memwatch_heap.names import strings_holding
 from memwatch_heap.retainers import first_edges, incoming, path, source_of
+from memwatch_heap.scopes import Scope, Sharer, Slot, SlotState, find_scopes
 from memwatch_heap.statistics import Statistics, statistics
 from memwatch_heap.string_table import StringTable
+from memwatch_heap.strings import DuplicateString, duplicate_strings
 
 # A page of any list is at most this long: an answer must fit into one message.
 MAX_PAGE = 1000
@@ -29,6 +34,10 @@ MAX_PAGE = 1000
 MAX_LARGEST = 10_000
 # A name is shown up to here; strings may be as long as V8 cuts them, at 1,024 characters.
 MAX_NAME = 256
+
+# Strings of which a name is a part that are looked at; ids told of a text that is there often.
+MAX_STRINGS = 100_000
+_SAMPLES = 3
 
 _Row = TypeVar("_Row")
 
@@ -82,8 +91,19 @@ def write_index(file: Path, graph: HeapGraph, measures: Measures, *, snapshot: s
         "class_keys": measures.classes.keys,
         "classes": [list(asdict(row).values()) for row in class_rows(graph, measures)],
         "statistics": asdict(statistics(graph, measures)),
+        "scopes": [asdict(scope) for scope in find_scopes(graph, measures)],
+        "duplicates": _duplicates(graph, measures),
     }
     write_arrays(file, arrays, meta)
+
+
+def _duplicates(graph: HeapGraph, measures: Measures) -> list[dict[str, Any]]:
+    """The strings that waste the most, each with ids of a few of its nodes."""
+    return [
+        asdict(row)
+        | {"text": _cut(row.text), "nodes": graph.node_id[list(row.nodes[:_SAMPLES])].tolist()}
+        for row in duplicate_strings(graph, measures.sizes)
+    ]
 
 
 def _graph_arrays(graph: HeapGraph) -> dict[str, NDArray[Any]]:
@@ -140,7 +160,15 @@ def _narrow(values: NDArray[Any]) -> NDArray[Any]:
 
 
 class HeapIndex:
-    """An opened index. Nodes are named by their ids."""
+    """An opened index. Nodes are named by their ids.
+
+    Attributes:
+        name: what the snapshot was called.
+        classes: of the whole heap, the greatest first. statistics: its parts.
+        scopes: closures' contexts, those that retain the most; see `scopes.find_scopes`.
+        duplicates: texts that many strings hold, those that waste the most; `nodes` are ids of
+            a few of the strings.
+    """
 
     def __init__(
         self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], file: str = ""
@@ -150,9 +178,14 @@ class HeapIndex:
         self._graph = _graph(arrays, meta)
         self._names: list[str] = meta["class_names"]
         self._class_of_key = {key: c for c, key in enumerate(meta["class_keys"])}
+        self._ignoring: Ignoring | None = None
         self.name: str = meta["name"]
         self.classes = [ClassRow(*row) for row in meta["classes"]]
         self.statistics = Statistics(**meta["statistics"])
+        self.scopes = [_scope(row) for row in meta["scopes"]]
+        self.duplicates = [
+            DuplicateString(**{**row, "nodes": tuple(row["nodes"])}) for row in meta["duplicates"]
+        ]
 
     @classmethod
     def open(cls, file: Path, *, snapshot: str = "") -> Self:
@@ -203,23 +236,51 @@ class HeapIndex:
         return self._rows(nodes, 0, len(nodes), offset, limit)
 
     @told_as_damage
+    def named(self, text: str, offset: int = 0, limit: int = 100) -> Page[ObjectRow]:
+        """The nodes whose name (for a string its text) holds a text, largest retained size first.
+
+        At most MAX_STRINGS different names are looked at. It reads all texts: seconds for a GB.
+        """
+        names = strings_holding(self._graph.strings, text, MAX_STRINGS)
+        nodes = np.flatnonzero(np.isin(self._graph.node_name, names))
+        retained = self._arrays["retained"][nodes].astype(np.int64)
+        nodes = nodes[np.argsort(np.negative(retained), kind="stable")]
+        return self._rows(nodes, 0, len(nodes), offset, limit)
+
+    @told_as_damage
     def retainers(
-        self, node_id: int, offset: int = 0, limit: int = 100, *, weak: bool = False
+        self,
+        node_id: int,
+        offset: int = 0,
+        limit: int = 100,
+        *,
+        weak: bool = False,
+        ignored: Collection[int] = (),
     ) -> Page[EdgeRow]:
         """Who holds a node, the nearest to a root first; weak edges, on demand, come last.
 
         `total` counts weak edges and the root's too, which are left out of the rows.
+
+        With `ignored` (ids) it is told as if those held nothing: distances and order are found
+        anew, which takes a walk over the whole heap, and the ignored are left out of the rows.
         """
         node = self._node(node_id)
         low, high = (int(at) for at in self._arrays["in_start"][node : node + 2])
-        edges = self._arrays["in_edge"][low:high][offset : offset + _within(limit)]
-        graph = self._graph
+        edges = self._arrays["in_edge"][low:high]
+        graph, skipped, distance = self._graph, frozenset({self._graph.root}), None
+        if ignored:
+            without = self._without(ignored)
+            distance, skipped = without.distance, skipped | without.nodes
+            edges = edges[_by_distance(graph, edges, distance)]
         rows = []
-        for edge in edges.tolist():
+        for edge in edges[offset : offset + _within(limit)].tolist():
             source = source_of(graph.first_edge, edge)
             kind = graph.edge_types[int(graph.edge_type[edge])]
-            if source != graph.root and (weak or kind != "weak"):
-                rows.append(EdgeRow(kind, _cut(graph.edge_label(edge)), self._row(source)))
+            if source not in skipped and (weak or kind != "weak"):
+                row = self._row(source)
+                if distance is not None:
+                    row = replace(row, distance=int(distance[source]))
+                rows.append(EdgeRow(kind, _cut(graph.edge_label(edge)), row))
         return Page(tuple(rows), offset, high - low)
 
     @told_as_damage
@@ -238,9 +299,13 @@ class HeapIndex:
         return Page(tuple(rows), offset, len(edges))
 
     @told_as_damage
-    def path(self, node_id: int) -> list[EdgeRow]:
-        """The shortest way from a root to a node, downwards; empty for what nothing reaches."""
-        steps = path(self._graph, self._arrays["path_edge"], self._node(node_id))
+    def path(self, node_id: int, *, ignored: Collection[int] = ()) -> list[EdgeRow]:
+        """The shortest way from a root to a node, downwards; empty for what nothing reaches.
+
+        With `ignored` (ids) the shortest one that does not lead over those.
+        """
+        edges = self._without(ignored).path_edge if ignored else self._arrays["path_edge"]
+        steps = path(self._graph, edges, self._node(node_id))
         return [EdgeRow(step.kind, _cut(step.label), self._row(step.node)) for step in steps]
 
     @told_as_damage
@@ -254,6 +319,13 @@ class HeapIndex:
             if len(found) > self.node_count:
                 raise IndexFileError(self.file, "its dominators go round in a circle")
         return found
+
+    def _without(self, ignored: Collection[int]) -> Ignoring:
+        """The heap as if some nodes (by ids) held nothing; the last one is kept for more pages."""
+        nodes = frozenset(map(self._node, ignored))
+        if self._ignoring is None or self._ignoring.nodes != nodes:
+            self._ignoring = ignoring(self._graph, nodes)
+        return self._ignoring
 
     def _node(self, node_id: int) -> int:
         ids, order = self._graph.node_id, self._arrays["by_id"]
@@ -312,6 +384,22 @@ def _graph(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> HeapGraph:
         edge_name=arrays["edge_name"],
         edge_to=arrays["edge_to"],
     )
+
+
+def _scope(row: dict[str, Any]) -> Scope:
+    slots = [Slot(**{**slot, "state": SlotState(slot["state"])}) for slot in row["slots"]]
+    sharers = [Sharer(**sharer) for sharer in row["sharers"]]
+    lists = {"slots": tuple(slots), "sharers": tuple(sharers), "samples": tuple(row["samples"])}
+    return Scope(**{**row, **lists})
+
+
+def _by_distance(
+    graph: HeapGraph, edges: NDArray[Any], distance: NDArray[np.int32]
+) -> NDArray[np.intp]:
+    """The order of edges by how near their sources are; weak ones come last."""
+    sources = np.searchsorted(graph.first_edge, edges.astype(graph.first_edge.dtype), "right") - 1
+    far = np.where(distance[sources] < 0, np.iinfo(np.int32).max, distance[sources])
+    return np.lexsort((far, graph.edge_type[edges] == graph.edge_code("weak")))
 
 
 def _within(limit: int) -> int:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from memwatch_heap.errors import IndexFileError
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"MWHEAPIX"
 _PREFIX = struct.Struct("<8sIIIQ")
 _ALIGN = 64

@@ -171,6 +171,9 @@ SILENT_LABELS = ("__dict__", "table", "elements", "properties", "ref", "reaction
 
 # Labels that lead from a function's shared part to the constants of its code.
 CODE_LABELS = ("function_data", "trusted_function_data", "instruction_stream", "interpreter_data")
+BYTECODE = "system / BytecodeArray"  # a function that has it is compiled
+# Parts of a function's code that name its own variables, not those that it uses.
+NO_CODE = ("system / ScopeInfo", "system / FeedbackMetadata", "system / FeedbackVector")
 # Methods that put something into a container, by its kind.
 ADDERS = {
     "Map": ("set",),

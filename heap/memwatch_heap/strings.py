@@ -1,6 +1,7 @@
 """Strings that a heap holds more than once."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,12 +46,12 @@ def duplicate_strings(
     names = graph.node_name[nodes]
     order = np.argsort(names, kind="stable")
     nodes, names = nodes[order], names[order]
-    is_first = np.append(True, names[1:] != names[:-1])
-    starts = np.flatnonzero(is_first[: len(names)])
-    groups = []
-    for start, end in zip(starts, [*starts[1:], len(names)], strict=True):
-        if end - start > 1:
-            groups += _of_one_text(graph, sizes, nodes[start:end])
+    starts = np.flatnonzero(np.append(True, names[1:] != names[:-1])[: len(names)])
+    groups: list[tuple[int, list[int]]] = []
+    for most, group in _heaviest(sizes[nodes], starts):
+        if len(groups) >= limit and most <= sorted(found for found, _ in groups)[-limit]:
+            break  # no text that is left can waste more
+        groups += _of_one_text(graph, sizes, nodes[group])
     groups.sort(key=lambda group: (-group[0], group[1]))
     return [
         DuplicateString(
@@ -59,6 +60,17 @@ def duplicate_strings(
         )
         for wasted, members in groups[:limit]
     ]  # fmt: skip
+
+
+def _heaviest(sizes: NDArray[np.int64], starts: NDArray[np.intp]) -> Iterator[tuple[int, slice]]:
+    """(most bytes that may be wasted, its rows) of each group with two rows or more, by bytes."""
+    if not len(starts):
+        return
+    ends = np.append(starts[1:], len(sizes))
+    most = np.add.reduceat(sizes, starts) - np.maximum.reduceat(sizes, starts)
+    several = np.flatnonzero(ends - starts > 1)
+    for group in several[np.argsort(-most[several], kind="stable")].tolist():
+        yield int(most[group]), slice(int(starts[group]), int(ends[group]))
 
 
 def _of_one_text(

@@ -101,6 +101,12 @@ def test_query(snapshots):
     assert query("--retainers", node)["total"] >= 1
     assert query("--object", node)["objects"][0]["class_name"] == CLASS
     assert query("--largest", "--limit", "1")["total"] > 1
+    assert query("--largest-shallow", "--limit", "1")["objects"][0]["shallow_size_bytes"] > 1000
+    assert query("--named", CLASS, "--limit", "900")["total"] >= 500
+    assert query("--duplicates", "--limit", "1")["strings"][0]["count"] > 1
+    assert query("--closures") == {"scopes": [], "total": 0}
+    (holder,) = {e["object"]["id"] for e in query("--path", node)["edges"][-2:-1]}
+    assert query("--path", node, "--ignore", holder)["edges"] == []
     assert index.stat().st_mtime_ns == made
 
 
@@ -111,6 +117,7 @@ def test_query(snapshots):
         (("--class", "nosuch"), 2, "there is none"),
         ((), 2, "one question at a time"),
         (("--largest", "--object", "1"), 2, "one question at a time"),
+        (("--largest", "--ignore", "1"), 2, "--ignore goes with"),
     ],
 )
 def test_query_refuses(snapshots, words, code, said):

@@ -3,11 +3,13 @@ import pytest
 from hypothesis import given, settings
 
 from memwatch_heap.classes import class_rows
+from memwatch_heap.distances import UNREACHED
 from memwatch_heap.errors import IndexFileError, UnknownNodeError
 from memwatch_heap.index import MAX_PAGE, HeapIndex, write_index
 from memwatch_heap.index_file import VERSION, verify
 from memwatch_heap.measures import measure
 from memwatch_heap.retainers import first_edges, incoming, path, retainers
+from memwatch_heap.scopes import find_scopes
 from memwatch_heap.testing import HeapBuilder
 from tests.heap.support import heaps
 
@@ -47,6 +49,46 @@ def test_answers_what_a_view_asks(tmp_path):
     assert index.largest(limit=2).rows[1].name == "global"
     assert index.largest(limit=1, by_shallow=True).rows[0].shallow_bytes == 8
     assert (index.node_count, index.root, index.name) == (8, 1, "shop")
+    assert [row.name for row in index.named("ACHE").rows] == ["Cache"]
+    assert (index.named("item", 1, 2).total, index.named('"').total) == (5, 0)
+
+
+def test_ignores_retainers_on_demand(tmp_path):
+    """As if the ignored held nothing: the next way, its distance, and the others in that order."""
+    heap = holder_heap(2)
+    item, cache = 3, 2
+    far = heap.node("object", "Log", size=8, held_by=1, edge=("property", "log"))
+    entry = heap.node("object", "Entry", size=8, held_by=far, edge=("element", 0))
+    heap.edge(entry, "property", "item", item)
+    file, graph, _ = written(tmp_path, heap)
+    index = HeapIndex.open(file)
+    ids = [int(graph.node_id[node]) for node in range(graph.node_count)]
+    both = index.retainers(ids[item])
+    assert [(row.node.name, row.node.distance) for row in both.rows] == [("Cache", 2), ("Entry", 3)]
+    rest = index.retainers(ids[item], ignored=[ids[cache]])
+    assert [(row.node.name, row.label) for row in rest.rows] == [("Entry", "item")]
+    assert [step.label for step in index.path(ids[item], ignored=[ids[cache]])][1:] == [
+        "log", "0", "item",
+    ]  # fmt: skip
+    alone = index.retainers(ids[item], ignored=[ids[far]])
+    assert [row.node.distance for row in alone.rows] == [2, UNREACHED]
+    assert index.path(ids[item], ignored=[ids[cache], ids[entry]]) == []
+    with pytest.raises(UnknownNodeError):
+        index.retainers(ids[item], ignored=[10**6])
+
+
+def test_keeps_what_the_heap_says_of_strings_and_scopes(tmp_path):
+    """Duplicate strings and closures' contexts come from the file as they were found."""
+    heap = holder_heap(1)
+    for _ in range(5):
+        heap.node("string", "again", size=10, held_by=1)
+    heap.node("object", "system / Context", size=8, held_by=1)
+    file, graph, measures = written(tmp_path, heap)
+    index = HeapIndex.open(file)
+    (text,) = index.duplicates
+    assert (text.text, text.count, text.wasted_bytes, len(text.nodes)) == ("again", 5, 40, 3)
+    assert index.scopes == find_scopes(graph, measures)
+    assert index.scopes[0].contexts == 1
 
 
 def test_pages_are_bounded(tmp_path):
