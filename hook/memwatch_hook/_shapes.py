@@ -102,8 +102,10 @@ class Shape:
 class Shapes:
     """Makes the shapes of classes as the walk meets them."""
 
-    def __init__(self, strings: v8format.Strings) -> None:
+    def __init__(self, strings: v8format.Strings, shown_chars: int) -> None:
+        """`shown_chars`: of each str value; 0 shows none."""
         self._strings = strings
+        self._shown_chars = shown_chars
         self.labels = Labels(strings)
         # Dicts whose keys are attribute names, which the whole process shares: not held one by one.
         self.namespaces: set[int] = set()
@@ -125,11 +127,16 @@ class Shapes:
     def _name_of(self, cls: type) -> Callable[[Any], int] | None:
         if cls is types.FunctionType:
             return self._function_name
+        if cls is str and self._shown_chars:
+            return self._value
         return self._code_name if cls is types.CodeType else None
 
     def _function_name(self, function: types.FunctionType) -> int:
         module, name = function.__module__, function.__qualname__
         return self._strings.index(f"{module}.{name}" if type(module) is str else name)
+
+    def _value(self, text: str) -> int:
+        return self._strings.index(text[: self._shown_chars])
 
     def _code_name(self, code: types.CodeType) -> int:
         name = getattr(code, "co_qualname", code.co_name)

@@ -12,8 +12,9 @@ import types
 from array import array
 from itertools import islice
 
-from . import v8format
+from . import dump, v8format
 from ._shapes import Shape, Shapes
+from .options import DUMP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,13 +43,23 @@ _GROUPS = (
 
 def write_heap(
     order: Order, sink: Callable[[bytes], None], progress: Callable[[str, int, int], None]
-) -> int:
-    """Walks the heap, then writes it; returns how many objects were seen."""
+) -> dict[str, int]:
+    """Walks the heap, then writes it; how many `objects` were seen, of what `heap_bytes`."""
     walk = Walk(order, progress)
     walk.run()
     progress("writing", 0, walk.count)
-    v8format.write([walk.roots(), walk.nodes], walk.strings.table, sink)
-    return walk.count
+    parts = [walk.roots(), walk.nodes]
+    if order.options.format == DUMP:
+        dump.write(parts, walk.strings.table, dump_head(), sink)
+    else:
+        v8format.write(parts, walk.strings.table, sink)
+    return {"objects": walk.count, "heap_bytes": sum(walk.nodes.sizes)}
+
+
+def dump_head() -> dict[str, str]:
+    """What the first block of a dump says of this process."""
+    version = "{}.{}.{}".format(*sys.version_info[:3])
+    return {"runtime": "python", "runtime_version": version, "walker": "python"}
 
 
 class Walk:
@@ -59,7 +70,7 @@ class Walk:
         self._progress = progress
         self.strings = v8format.Strings()
         self.nodes = v8format.Nodes()
-        self._shapes = Shapes(self.strings)
+        self._shapes = Shapes(self.strings, order.options.strings)
         self._made: dict[int, Shape] = {}  # by the address of the class
         self._seen: dict[int, int] = {}  # flat index of the node, by address
         self._objects: list[Any] = []

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from . import classes, place, walker, wire
+from . import classes, options, place, walker, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def hello() -> dict[str, Any]:
         "start_ticks": place.start_ticks() or 0,
         "service": os.environ.get("MEMWATCH_SERVICE_NAME", ""),
         "commands": list(COMMANDS),
+        "formats": list(options.FORMATS),
     }
 
 

@@ -7,6 +7,7 @@ import os
 
 RUNTIME = "python"
 MAX_PATH_BYTES = 107  # what a Unix socket's address can hold
+SOCKET, DUMP = ".sock", ".dump"
 MAX_TIDIED = 1000  # names looked at when we tidy up, so that a full directory costs no start-up
 
 
@@ -38,8 +39,28 @@ def start_millis() -> int | None:
 
 def socket_path(pid: int, ticks: int) -> str | None:
     """The path of a process's socket; None where it would be too long for one."""
-    path = os.path.join(directory(), f"{RUNTIME}-{pid}-{ticks}.sock")
+    path = os.path.join(directory(), f"{RUNTIME}-{pid}-{ticks}{SOCKET}")
     return path if len(os.fsencode(path)) <= MAX_PATH_BYTES else None
+
+
+def dump_path() -> str:
+    """Where this process's heap dump begins its life, for the moment that it has a name."""
+    return os.path.join(directory(), f"{RUNTIME}-{os.getpid()}-{start_ticks() or 0}{DUMP}")
+
+
+def is_memory(descriptor: int) -> bool:
+    """Whether a file lies on a file system that is memory (as an emptyDir of medium Memory)."""
+    device = os.fstat(descriptor).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo") as mounts:
+            for line in mounts:
+                words = line.split()
+                if words[2] == wanted:
+                    return words[words.index("-") + 1] in ("tmpfs", "ramfs")
+    except (OSError, ValueError, IndexError):
+        pass
+    return False
 
 
 def make_directory() -> bool:
@@ -58,7 +79,7 @@ def make_directory() -> bool:
 
 
 def tidy() -> None:
-    """Removes our sockets of processes that are no more. Only our own, only by our names."""
+    """Removes what processes that are no more left of ours. Only our own, only by our names."""
     try:
         names = os.listdir(directory())[:MAX_TIDIED]
     except OSError:
@@ -80,16 +101,18 @@ def remove(path: str) -> None:
 def _owner(name: str) -> tuple[int, int] | None:
     stem, extension = os.path.splitext(name)
     parts = stem.split("-")
-    if extension != ".sock" or len(parts) != 3 or parts[0] != RUNTIME:
+    if extension not in (SOCKET, DUMP) or len(parts) != 3 or parts[0] != RUNTIME:
         return None
     return (int(parts[1]), int(parts[2])) if parts[1].isdigit() and parts[2].isdigit() else None
 
 
 def _remove_own(path: str) -> None:
     # In a directory shared by containers with pid namespaces of their own, a pid that we do not see
-    # may be alive: a socket is a leftover only if it is of our uid and nobody accepts on it.
+    # may be alive: a socket is a leftover only if it is of our uid and nobody accepts on it. A dump
+    # needs its name for a moment only.
     try:
-        if os.lstat(path).st_uid == os.getuid() and not _answers(path):
+        left = path.endswith(DUMP) or not _answers(path)
+        if os.lstat(path).st_uid == os.getuid() and left:
             os.unlink(path)
     except OSError:
         pass

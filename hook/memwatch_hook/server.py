@@ -28,6 +28,7 @@ TICK_MILLIS = 500  # how often a running child is looked after; without one ther
 TIDY_SECONDS = 10.0  # leftovers of dead processes are looked for when an agent asks, not more often
 RECEIVE_BYTES = 64 << 10
 
+_DESCRIPTOR = struct.Struct("i")
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -38,6 +39,8 @@ class Connection:
         self.socket = socket
         self.output = bytearray()
         self.waiting: list[wire.Request] = []
+        self._descriptor = -1  # goes out with the byte of `output` at `_descriptor_at`
+        self._descriptor_at = 0
         self._decoder = wire.Decoder()
 
     def receive(self) -> bool:
@@ -67,14 +70,41 @@ class Connection:
             raise wire.WireError("a peer does not read its answers")
         self.flush()
 
+    def send_with(self, data: bytes, descriptor: int) -> None:
+        """Queues bytes with a descriptor attached to the first; it is ours to close."""
+        self._descriptor, self._descriptor_at = descriptor, len(self.output)
+        self.send(data)
+
     def flush(self) -> None:
         """Sends queued bytes as far as the peer takes them."""
         while self.output:
             try:
-                sent = self.socket.send(self.output, _socket.MSG_NOSIGNAL)
+                sent = self._send_some()
             except BlockingIOError:
                 return
             del self.output[:sent]
+
+    def close(self) -> None:
+        """Hangs up."""
+        self.socket.close()
+        self._close_descriptor()
+
+    def _send_some(self) -> int:
+        if self._descriptor < 0:
+            return self.socket.send(self.output, _socket.MSG_NOSIGNAL)
+        if self._descriptor_at:
+            sent = self.socket.send(self.output[: self._descriptor_at], _socket.MSG_NOSIGNAL)
+            self._descriptor_at -= sent
+            return sent
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _DESCRIPTOR.pack(self._descriptor))
+        sent = self.socket.sendmsg([self.output], [rights], _socket.MSG_NOSIGNAL)
+        self._close_descriptor()
+        return sent
+
+    def _close_descriptor(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def _take(self, payload: bytes) -> None:
         try:
@@ -219,7 +249,7 @@ class Server:
         self._connections.pop(connection.socket.fileno(), None)
         if self._snapshot_of is connection:
             self._take_snapshot().close()
-        connection.socket.close()
+        connection.close()
 
     def _start_snapshot(self, connection: Connection, request: wire.Request) -> None:
         if self._snapshot is not None:
@@ -243,15 +273,21 @@ class Server:
             self._end_snapshot(wire.CHILD_FAILED, "cannot finish the snapshot: it took too long")
         elif self._snapshot.ended():
             self._finish_snapshot()
+        elif said := self._snapshot.progress():
+            assert self._snapshot_of is not None
+            self._guarded(self._snapshot_of, lambda peer: peer.send(said))
 
     def _finish_snapshot(self) -> None:
         connection, snapshot = self._snapshot_of, self._take_snapshot()
         assert connection is not None
+        artifact = -1
         try:
             answer = wire.result(self._snapshot_id, snapshot.result())
+            if snapshot.spool is not None:
+                artifact = snapshot.spool.give()
         except wire.RequestError as fault:
             answer = wire.error(self._snapshot_id, fault.reason, str(fault))
-        self._say_last(connection, snapshot, answer)
+        self._say_last(connection, snapshot, answer, artifact)
 
     def _end_snapshot(self, reason: str, text: str) -> None:
         connection, snapshot = self._snapshot_of, self._take_snapshot()
@@ -259,10 +295,14 @@ class Server:
         snapshot.close()
         self._say_last(connection, snapshot, wire.error(self._snapshot_id, reason, text))
 
-    def _say_last(self, connection: Connection, snapshot: Snapshot, answer: bytes) -> None:
+    def _say_last(
+        self, connection: Connection, snapshot: Snapshot, answer: bytes, artifact: int = -1
+    ) -> None:
         snapshot.close()
         if snapshot.left_half_frame:
             self._drop(connection)
+        elif artifact >= 0:
+            self._guarded(connection, lambda peer: peer.send_with(answer, artifact))
         else:
             self._guarded(connection, lambda peer: peer.send(answer))
 
@@ -277,7 +317,7 @@ class Server:
             snapshot = self._take_snapshot()
             snapshot.close() if self._pid == os.getpid() else snapshot.forget()
         for connection in self._connections.values():
-            connection.socket.close()
+            connection.close()
         self._connections.clear()
         if self._listener is not None:
             self._listener.close()

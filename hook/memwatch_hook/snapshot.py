@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import _socket
 import gc
-import json
 import os
 import sys
 import time
@@ -16,18 +15,22 @@ import warnings
 from _signal import SIGKILL  # type: ignore[import-not-found]
 from _thread import get_ident
 
-from . import child, v8format, walker, wire
+from . import child, outlet, v8format, walker, wire
+from .options import DUMP, HeapOptions
 from .originals import fork, waitpid
+from .spool import open_spool
+from .status import Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .spool import Spool
+
 DEADLINE_SECONDS = 900  # a child that takes longer hangs: 900 s are 200 million objects
 WAIT_FOR_CLONES = 0x40000000  # __WALL: a child without an exit signal is waited for, too
 RELEASE_BATCH = 10_000  # references given back at once: about a millisecond
-MAX_STATUS_BYTES = 4 << 20  # of the child's last words, which list the chunks of a heap
 
 # What the C walker's child says by its exit status, as csrc/memory.h and output.h define it.
 ENDINGS = {65: "ran out of memory", 66: "lost its reader", 67: "lost the app"}
@@ -48,71 +51,80 @@ def become_child() -> None:
 
 
 class Snapshot:
-    """A running snapshot; its owner polls `status` and asks whether it has `ended`."""
+    """A running snapshot; its owner polls `status` and asks whether it has `ended`.
+
+    The artifact goes onto the connection as it is made, or into `spool`.
+    """
 
     def __init__(self, connection: _socket.socket, request: wire.Request) -> None:
-        self.status = -1  # descriptor: readable when the child has something to say or has ended
+        """Reads the request's options.
+
+        Raises:
+            RequestError: one is wrong.
+        """
+        self.spool: Spool | None = None
         self.deadline = 0.0
+        self._options = HeapOptions(request.options)
         self._connection = connection
         self._request = request
+        self._status: Status | None = None
         self._pid = 0
         self._gone = False
         self._wait_status: int | None = None
         self._pause_millis = 0.0
         self._cpu_millis = 0.0
+        self._rss: int | None = None
         self._notes = [f"walker: {walker.kind()}"]
-        self._heard = bytearray()
-        self._status_writer = -1
         self._order: walker.Order | None = None
 
     def start(self) -> None:
         """Forks the child.
 
         Raises:
-            RequestError: an option is wrong, or there is no process to be had.
+            RequestError: there is no file or no process to be had.
         """
-        collect = self._request.options.get("gc", True)
-        if type(collect) is not bool:
-            raise wire.RequestError(
-                wire.BAD_REQUEST, "cannot take a snapshot: 'gc' is true or false"
-            )
         cpu_began = time.thread_time()
-        if collect:
-            collecting = self._timed(gc.collect)[1]
-            self._notes.append(f"collected first: {collecting:.1f} ms of the pause")
-        self.status, self._status_writer = os.pipe()
-        os.set_blocking(self.status, False)
         try:
-            self._pid = self._fork_child() if walker.IN_C is None else self._clone_child()
+            self._status = Status()
+            if self._options.format == DUMP:
+                self._open_spool()
+            if self._options.collect:
+                collecting = self._timed(gc.collect)[1]
+                self._notes.append(f"collected first: {collecting:.1f} ms of the pause")
+            self._rss = _resident_bytes()
+            self._pid = (
+                self._fork_child() if walker.IN_C is None or self.spool else self._clone_child()
+            )
+            self._status.close_writer()
         except OSError as cause:
-            os.close(self.status)
+            self.close()
             raise wire.RequestError(
                 wire.FAILED, f"cannot fork the app: {cause.strerror}"
             ) from cause
         finally:
-            os.close(self._status_writer)
             self._cpu_millis = (time.thread_time() - cpu_began) * 1000
             self._release()
         self.deadline = time.monotonic() + DEADLINE_SECONDS
 
     def walk(self) -> None:
         """The child's life."""
-        assert self._order is not None
-        child.run(
-            self._order, self._connection, self._status_writer, self._request.id, DEADLINE_SECONDS
-        )
+        assert self._order is not None and self._status is not None
+        child.run(self._order, self._outlet, self._kept(), self._status.writer, DEADLINE_SECONDS)
+
+    @property
+    def status(self) -> int:
+        """A descriptor: readable when the child has something to say or has ended."""
+        return -1 if self._status is None else self._status.reader
 
     def ended(self) -> bool:
         """Takes in what the child has said so far; whether it has ended."""
-        try:
-            while len(self._heard) <= MAX_STATUS_BYTES:
-                heard = os.read(self.status, 65536)
-                if not heard:
-                    return True
-                self._heard += heard
-        except BlockingIOError:
-            pass
-        return not self.alive()
+        assert self._status is not None
+        return self._status.hear() or not self.alive()
+
+    def progress(self) -> bytes:
+        """The PROGRESS frame of what the child has told since the last call; may be empty."""
+        said = self._status.progress() if self._status is not None else None
+        return b"" if said is None else wire.progress(self._request.id, *said)
 
     def alive(self) -> bool:
         """Whether the child still runs (or has not been waited for)."""
@@ -133,15 +145,15 @@ class Snapshot:
             RequestError: `CHILD_FAILED`: the child died, or said what it died of.
         """
         self._reap(0)
-        self.ended()
-        facts = self._last_words()
-        if "failure" in facts:
-            raise wire.RequestError(wire.CHILD_FAILED, f"cannot walk the heap: {facts['failure']}")
-        if "objects" not in facts:
-            raise wire.RequestError(
-                wire.CHILD_FAILED, f"cannot walk the heap: the child {self._ending()}"
-            )
+        facts = self._facts()
         _chunks.learn(facts["chunks"])
+        dumped = {}
+        if self.spool is not None:
+            dumped = {
+                "format": DUMP,
+                "heap_bytes": facts["heap_bytes"],
+                "rss_bytes": self._rss,
+            }
         return {
             "size_bytes": facts["size_bytes"],
             "objects": facts["objects"],
@@ -149,15 +161,17 @@ class Snapshot:
             "cpu_millis": round(self._cpu_millis + facts["cpu_millis"], 3),
             "extra_memory_bytes": _known(facts["extra_memory_bytes"]),
             "notes": self._notes,
+            **dumped,
         }
 
     def close(self) -> None:
         """Ends the child and waits for it: nothing of the snapshot is left. At any time."""
         self.kill()
         self._reap(0)
-        if self.status >= 0:
-            os.close(self.status)
-            self.status = -1
+        if self._status is not None:
+            self._status.close()
+        if self.spool is not None:
+            self.spool.close()
 
     def forget(self) -> None:
         """In another forked child of the app: lets go of what is the parent's."""
@@ -172,12 +186,32 @@ class Snapshot:
     @property
     def left_half_frame(self) -> bool:
         """Whether the child died within a frame: then its connection is of no more use."""
-        return self._heard.partition(b"{")[0].endswith(b"<")
+        return self._status is not None and self._status.cut_frame
+
+    def _open_spool(self) -> None:
+        try:
+            self.spool = open_spool(self._options.max_bytes)
+        except OSError as cause:
+            self.close()
+            raise wire.RequestError(
+                wire.FAILED, f"cannot open a file for the dump: {cause.strerror}"
+            ) from cause
+
+    def _outlet(self) -> outlet.File | outlet.Frames:
+        assert self._status is not None
+        if self.spool is not None:
+            return outlet.File(self.spool, self._status.writer)
+        return outlet.Frames(self._connection, self._status.writer, self._request.id)
+
+    def _kept(self) -> set[int]:
+        """The descriptors that the child needs besides its status."""
+        return {self._connection.fileno() if self.spool is None else self.spool.descriptor}
 
     def _clone_child(self) -> int:
+        assert self._status is not None
         frames = sys._current_frames()
         frames.pop(get_ident(), None)
-        pipes = (self._connection.fileno(), self._status_writer)
+        pipes = (self._connection.fileno(), self._status.writer)
         pid, millis = walker.clone(frames, _chunks, pipes, DEADLINE_SECONDS)
         self._pause_millis += millis
         return pid
@@ -190,7 +224,9 @@ class Snapshot:
         # those right after a fork, and a database connection that is thus deleted says good-bye to
         # its server on the descriptor it shares with the app's.
         objects, _ = self._timed(gc.get_objects)
-        self._order = walker.Order(objects, frames, walker.thread_names(), _chunks, [])
+        self._order = walker.Order(
+            objects, frames, walker.thread_names(), _chunks, [], self._options
+        )
         _expect_fork_warning()
         _forking[me] = self
         pid: int
@@ -233,13 +269,17 @@ class Snapshot:
             self._gone, self._wait_status = True, status
         return self._gone
 
-    def _last_words(self) -> dict[str, Any]:
-        start = self._heard.find(b"{")
-        try:
-            facts = json.loads(self._heard[start:].decode()) if start >= 0 else {}
-        except ValueError:
-            return {}
-        return facts if isinstance(facts, dict) else {}
+    def _facts(self) -> dict[str, Any]:
+        assert self._status is not None
+        self._status.hear()
+        facts = self._status.last_words
+        if "failure" in facts:
+            raise wire.RequestError(wire.CHILD_FAILED, f"cannot walk the heap: {facts['failure']}")
+        if "objects" not in facts:
+            raise wire.RequestError(
+                wire.CHILD_FAILED, f"cannot walk the heap: the child {self._ending()}"
+            )
+        return facts
 
     def _ending(self) -> str:
         status = self._wait_status
@@ -256,6 +296,14 @@ def _expect_fork_warning() -> None:
     warnings.filterwarnings(
         "ignore", category=DeprecationWarning, module=r"memwatch_hook\.snapshot\Z"
     )
+
+
+def _resident_bytes() -> int | None:
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _known(amount: int | None) -> int | None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from .options import HeapOptions
+
 
 class Order:
     """What a walk works on; collected in the app just before the fork.
@@ -21,7 +23,7 @@ class Order:
     `objects`: what the collector tracks. `frames`: the top frame of each thread by its ident,
     without the hook's own;
     `thread_names` what the app calls them. `chunks`: the process's numbering of addresses. `own`:
-    objects of the hook that the snapshot leaves out.
+    objects of the hook that the snapshot leaves out. `options`: what was asked for.
     """
 
     def __init__(
@@ -31,7 +33,9 @@ class Order:
         thread_names: dict[int, str],
         chunks: v8format.ChunkNumbers,
         own: list[object],
+        options: HeapOptions,
     ) -> None:
+        self.options = options
         self.objects = objects
         self.frames = frames
         self.thread_names = thread_names
@@ -41,8 +45,8 @@ class Order:
 
 def write_heap(
     order: Order, sink: Callable[[bytes], None], progress: Callable[[str, int, int], None]
-) -> int:
-    """Writes the heap as a `.heapsnapshot` to `sink`; returns how many objects are in it."""
+) -> dict[str, int]:
+    """Writes the heap in the order's format to `sink`; how many `objects` of what `heap_bytes`."""
     return _walker_py.write_heap(order, sink, progress)
 
 

@@ -21,6 +21,7 @@ class Answer:
     kind: int
     body: dict[str, Any]
     data: bytes = b""
+    descriptor: int = -1
     progress: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -28,6 +29,7 @@ class Client:
     """One connection to a hook; `hello` is what it greeted with."""
 
     def __init__(self, path: Path) -> None:
+        self.descriptors: list[int] = []
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(30)
         self.socket.connect(str(path))
@@ -63,7 +65,17 @@ class Client:
             elif kind == PROGRESS:
                 progress.append(json.loads(payload))
             else:
-                return Answer(kind, json.loads(payload), bytes(data), progress)
+                descriptor = self.descriptors.pop() if self.descriptors else -1
+                return Answer(kind, json.loads(payload), bytes(data), descriptor, progress)
+
+    def ask_dump(self, **options: Any) -> Answer:
+        """Asks for a heap dump and reads the file that comes with the RESULT into `data`."""
+        answer = self.ask("heap", format="dump", **options)
+        if answer.descriptor >= 0:
+            with open(answer.descriptor, "rb") as file:
+                file.seek(0)
+                answer.data = file.read()
+        return answer
 
     def close(self) -> None:
         """Hangs up."""
@@ -72,7 +84,8 @@ class Client:
     def _exactly(self, count: int) -> bytes:
         data = b""
         while len(data) < count:
-            piece = self.socket.recv(count - len(data))
+            piece, descriptors, _, _ = socket.recv_fds(self.socket, count - len(data), 4)
+            self.descriptors += descriptors
             if not piece:
                 raise EOFError
             data += piece

@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 
-from memwatch_hook import _walker_py, v8format, walker
+from memwatch_hook import _walker_py, options, v8format, walker
 
 
 class Thing:
@@ -35,7 +35,9 @@ def check():
     gc.collect()
     gc.disable()
     objects = gc.get_objects()
-    order = walker.Order(objects, {}, {}, v8format.ChunkNumbers(), [sys._getframe()])
+    order = walker.Order(
+        objects, {}, {}, v8format.ChunkNumbers(), [sys._getframe()], options.HeapOptions({})
+    )
     walk = _walker_py.Walk(order, lambda *_: None)
     walk.run()
     nodes, width = walk.nodes, v8format.NODE_WIDTH
