@@ -24,14 +24,19 @@ from memwatch_agent import metrics, procfs
 from memwatch_agent.captures import Captures
 from memwatch_agent.drivers.base import Runtime, Way
 from memwatch_agent.drivers.hook import HookDriver
+from memwatch_agent.drivers.hookprofiles import record_by_hook
 from memwatch_agent.drivers.node import NodeAttachDriver
+from memwatch_agent.drivers.profiling import ProfileKind, Profilers
 from memwatch_agent.errors import SettingsError
 from memwatch_agent.figures import Drivers, Figures
 from memwatch_agent.history import History
 from memwatch_agent.hooks import HookFinder
 from memwatch_agent.link import Backoff, Link
 from memwatch_agent.metrics import AgentCollector, Health
+from memwatch_agent.places import Places
 from memwatch_agent.processes import ProcessTable
+from memwatch_agent.recording import Recorder
+from memwatch_agent.recordings import Recordings
 from memwatch_agent.sampling import Sampler
 from memwatch_agent.service import AgentService
 from memwatch_agent.settings import Settings
@@ -65,9 +70,21 @@ _SERVICES = (
     reflection.SERVICE_NAME,
 )
 
+#: Who records what; an agent's capabilities name each as `profile-RUNTIME-KIND`.
+_PROFILERS: Profilers = {
+    (Runtime.PYTHON, ProfileKind.TYPES): record_by_hook,
+    (Runtime.PYTHON, ProfileKind.ALLOCATIONS): record_by_hook,
+    (Runtime.PYTHON, ProfileKind.NATIVE): record_by_hook,
+}
+
 _CAPABILITIES = tuple(
     agents_pb2.Capability(name=name, enabled=True)
-    for name in ("node-attach", "node-hook", "python-hook")
+    for name in (
+        "node-attach",
+        "node-hook",
+        "python-hook",
+        *(f"profile-{runtime}-{kind}" for runtime, kind in _PROFILERS),
+    )
 )
 
 _log = structlog.get_logger(__name__)
@@ -118,7 +135,10 @@ class Agent:
             time.time,
             _new_snapshot_id,
         )
-        self._captures = Captures(self._roster, taker, self._spool, time.monotonic)
+        places = Places()
+        self._captures = Captures(self._roster, taker, self._spool, places, time.monotonic)
+        recorder = Recorder(self._roster, _PROFILERS, self._spool, time.time, _new_snapshot_id)
+        self._recordings = Recordings(self._roster, recorder, self._spool, places, time.monotonic)
         token = auth.bearer(settings.token)
         self._link = Link(self._channel, token, self.about, self.targets, Backoff(random.random))
 
@@ -144,6 +164,7 @@ class Agent:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._captures.close()
+            await self._recordings.close()
             await self._attach.aclose()
             await server.stop(STOP_GRACE_SECONDS)
             self._spool.close()
@@ -213,7 +234,9 @@ class Agent:
             options=keepalive.SERVER_OPTIONS,
             maximum_concurrent_rpcs=MAX_CALLS,
         )
-        service = AgentService(self.about, self._roster, self._figures, self._captures, self._spool)
+        service = AgentService(
+            self.about, self._roster, self._figures, self._captures, self._recordings, self._spool
+        )
         agents_pb2_grpc.add_AgentServiceServicer_to_server(service, server)
         health_service = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_service, server)

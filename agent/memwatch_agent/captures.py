@@ -16,9 +16,9 @@ from memwatch_agent.errors import (
     AgentError,
     BadRequestError,
     CaptureCancelledError,
-    CaptureInProgressError,
     CaptureTimeoutError,
 )
+from memwatch_agent.places import Places
 from memwatch_agent.spool import Entry, Spool
 from memwatch_agent.taking import CaptureSpec, Course, Taker
 from memwatch_agent.targets import Roster, Target
@@ -26,9 +26,6 @@ from memwatch_proto.v1 import agents_pb2, snapshots_pb2
 
 #: So long a capture goes on without a caller.
 ORPHAN_SECONDS = 10.0
-
-#: Over all pods of a host: each holds a few MiB of the agent and most of a core.
-MAX_RUNNING = 4
 
 #: How often a follower looks; also the longest that a finished capture waits for its caller.
 POLL_SECONDS = 0.1
@@ -38,8 +35,6 @@ SIGN_OF_LIFE_SECONDS = 5.0
 
 #: After a failure the target is looked at so many times, `POLL_SECONDS` apart, for its end.
 ENDING_LOOKS = 5
-
-MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 60.0
 
 DISCARDED_NOTE = "discarded from the agent's spool: its bytes are no longer there"
 
@@ -74,11 +69,17 @@ class Captures:
     """Starts captures, lets callers follow them, and ends those that nobody wants."""
 
     def __init__(
-        self, roster: Roster, taker: Taker, spool: Spool, clock: Callable[[], float]
+        self,
+        roster: Roster,
+        taker: Taker,
+        spool: Spool,
+        places: Places,
+        clock: Callable[[], float],
     ) -> None:
         self._roster = roster
         self._taker = taker
         self._spool = spool
+        self._places = places
         self._clock = clock
         self._running: dict[str, _Running] = {}
         self._closing = False
@@ -130,13 +131,12 @@ class Captures:
         if self._closing:
             raise CaptureCancelledError(target.found.pid, "the agent stops")
         self._taker.ways(spec, target)
-        for other in self._running.values():
-            if other.target.memory_domain == target.memory_domain or self.running >= MAX_RUNNING:
-                retry = self._remaining_seconds(other)
-                raise CaptureInProgressError(target.found.pid, other.spec.request_id, retry)
-        course = Course()
+        course, began = Course(), self._clock()
+        self._places.capture(
+            spec.request_id, target, lambda: course.expected_seconds - (self._clock() - began)
+        )
         task = asyncio.create_task(self._take(spec, target, course), name=f"capture {spec.phase}")
-        running = _Running(spec, target, self._clock(), task, course)
+        running = _Running(spec, target, began, task, course)
         self._running[spec.request_id] = running
         self.counts.started += 1
         task.add_done_callback(lambda _: self._done(running))
@@ -176,6 +176,7 @@ class Captures:
     def _done(self, running: _Running) -> None:
         """Notes a capture's end, whoever hears of it."""
         del self._running[running.spec.request_id]
+        self._places.free(running.spec.request_id)
         if running.orphaned is not None:
             running.orphaned.cancel()
         about = {
@@ -234,11 +235,6 @@ class Captures:
         running.cancel_cause = running.cancel_cause or cause
         running.task.cancel()
         return running.task
-
-    def _remaining_seconds(self, running: _Running) -> float:
-        """When it may make sense to try again."""
-        left = running.course.expected_seconds - (self._clock() - running.started)
-        return min(max(left, MIN_RETRY_SECONDS), MAX_RETRY_SECONDS)
 
 
 def _error_of(task: "asyncio.Task[snapshots_pb2.Snapshot]") -> BaseException | None:

@@ -9,6 +9,7 @@ AgentError
 │   ├── HeadroomError        it would cost more memory than there is
 │   ├── PauseBudgetError     it would pause the process longer than allowed
 │   ├── CaptureInProgressError  another capture of the same pod runs
+│   ├── RecordingLostError      this agent knows no such recording any more
 │   ├── CaptureTimeoutError     it took longer than the caller allows
 │   └── CaptureCancelledError   nobody waits for it any more, or the agent stops
 └── SpoolError
@@ -175,6 +176,24 @@ class CaptureInProgressError(CaptureError):
         )
 
 
+class RecordingLostError(CaptureError):
+    """A recording that is to be joined, and that this agent does not know."""
+
+    code = _Code.NOT_FOUND
+    reason = Reason.PROFILE_LOST
+    told = ("request_id",)
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(request_id)
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        return (
+            f"cannot join recording '{self.request_id}': this agent knows none of that name, it "
+            "was restarted since; start the profile again"
+        )
+
+
 class CaptureTimeoutError(CaptureError):
     """A capture took longer than its caller allows."""
 
@@ -280,6 +299,9 @@ _DRIVER_CODES = {
     Reason.TARGET_ENDED: _Code.ABORTED,
     Reason.CAPTURE_FAILED: _Code.ABORTED,
     Reason.CAPTURE_IN_PROGRESS: _Code.RESOURCE_EXHAUSTED,
+    Reason.PROFILE_KIND_UNSUPPORTED: _Code.UNIMPLEMENTED,
+    Reason.PROFILER_MISSING: _Code.FAILED_PRECONDITION,
+    Reason.HEADROOM: _Code.FAILED_PRECONDITION,
 }
 
 #: When to try again where a driver says that its target is busy.

@@ -11,6 +11,7 @@ import grpc
 from memwatch_agent.captures import Captures
 from memwatch_agent.drivers.base import Way
 from memwatch_agent.drivers.errors import DriverError
+from memwatch_agent.drivers.profiling import ProfileKind, ProfileOptions
 from memwatch_agent.errors import (
     AgentError,
     BadRequestError,
@@ -19,6 +20,8 @@ from memwatch_agent.errors import (
     failure,
 )
 from memwatch_agent.figures import Figures
+from memwatch_agent.recording import KINDS, RecordSpec
+from memwatch_agent.recordings import Recordings
 from memwatch_agent.spool import Spool
 from memwatch_agent.taking import CaptureSpec
 from memwatch_agent.targets import Roster
@@ -39,11 +42,19 @@ READ_CHUNKS = 4
 MAX_REQUEST_ID_CHARS = 128
 MAX_PHASE_CHARS = 64
 
+#: A recording holds a connection and slows its service down; see ProfileOptions.
+MAX_RECORD_SECONDS = 3600
+MAX_FRAMES = 128
+
+#: Where a kind's own is not the usual one: types are looked at once.
+DEFAULT_SECONDS = {ProfileKind.TYPES: 0.0}
+
 _WAYS = {
     common_pb2.CAPTURE_WAY_UNSPECIFIED: None,
     common_pb2.CAPTURE_WAY_HOOK: Way.HOOK,
     common_pb2.CAPTURE_WAY_ATTACH: Way.ATTACH,
 }
+_PROFILE_KINDS = {number: kind for kind, number in KINDS.items()}
 _KINDS = (common_pb2.SNAPSHOT_KIND_UNSPECIFIED, common_pb2.SNAPSHOT_KIND_HEAP)
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -67,6 +78,7 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
         roster: Roster,
         figures: Figures,
         captures: Captures,
+        recordings: Recordings,
         spool: Spool,
     ) -> None:
         """`about` tells who the agent is now."""
@@ -74,6 +86,7 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
         self._roster = roster
         self._figures = figures
         self._captures = captures
+        self._recordings = recordings
         self._spool = spool
 
     async def GetAgent(  # noqa: N802
@@ -115,6 +128,23 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
                 async for event in events:
                     yield event
 
+    async def RecordProfile(  # noqa: N802
+        self, request: agents_pb2.RecordProfileRequest, context: _Context
+    ) -> AsyncIterator[agents_pb2.RecordProfileEvent]:
+        """Records a profile, or joins the call that records it."""
+        async with _translated(context):
+            events = self._recordings.record(record_spec(request))
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    yield event
+
+    async def StopRecording(  # noqa: N802
+        self, request: agents_pb2.StopRecordingRequest, context: _Context
+    ) -> agents_pb2.StopRecordingResponse:
+        """Ends a recording before its time."""
+        self._recordings.stop(request.request_id)
+        return agents_pb2.StopRecordingResponse()
+
     async def Stream(  # noqa: N802
         self, request: agents_pb2.StreamRequest, context: _Context
     ) -> AsyncIterator[snapshots_pb2.Chunk]:
@@ -150,10 +180,7 @@ def capture_spec(request: agents_pb2.CaptureRequest) -> CaptureSpec:
     Raises:
         BadRequestError: a field is of no use.
     """
-    if not 0 < len(request.request_id) <= MAX_REQUEST_ID_CHARS:
-        raise BadRequestError(
-            "request_id", f"it must have 1 to {MAX_REQUEST_ID_CHARS} characters; a UUID is usual"
-        )
+    _check_request_id(request.request_id)
     if len(request.session_id) > MAX_REQUEST_ID_CHARS or len(request.phase) > MAX_PHASE_CHARS:
         raise BadRequestError("session_id and phase", "they are too long; send memwatch's own")
     if request.kind not in _KINDS:
@@ -170,3 +197,44 @@ def capture_spec(request: agents_pb2.CaptureRequest) -> CaptureSpec:
         max_pause_millis=request.max_pause_millis,
         timeout_seconds=(request.timeout_millis or DEFAULT_TIMEOUT_MILLIS) / 1000,
     )
+
+
+def record_spec(request: agents_pb2.RecordProfileRequest) -> RecordSpec:
+    """What a request asks for, with the defaults filled in.
+
+    Raises:
+        BadRequestError: a field is of no use.
+    """
+    _check_request_id(request.request_id)
+    kind = _PROFILE_KINDS.get(request.kind)
+    if kind is None:
+        raise BadRequestError("kind", f"this agent records no kind {request.kind}; see GetAgent")
+    given, usual = request.options, ProfileOptions()
+    duration = given.duration_millis / 1000
+    if duration > MAX_RECORD_SECONDS or given.frames > MAX_FRAMES:
+        cause = f"at most {MAX_RECORD_SECONDS} s and {MAX_FRAMES} frames are recorded; ask for less"
+        raise BadRequestError("options", cause)
+    return RecordSpec(
+        request_id=request.request_id,
+        target_id=request.target_id,
+        kind=kind,
+        options=ProfileOptions(
+            duration_seconds=duration or DEFAULT_SECONDS.get(kind, usual.duration_seconds),
+            max_size_bytes=given.max_size_bytes or usual.max_size_bytes,
+            frames=given.frames or usual.frames,
+            native_traces=given.native_traces,
+            python_allocator=given.python_allocator,
+            aggregate=given.aggregate,
+            sampling_interval_bytes=given.sampling_interval_bytes or usual.sampling_interval_bytes,
+            collect_garbage=given.collect_garbage,
+            force=request.force,
+        ),
+        join_only=request.join_only,
+    )
+
+
+def _check_request_id(request_id: str) -> None:
+    if not 0 < len(request_id) <= MAX_REQUEST_ID_CHARS:
+        raise BadRequestError(
+            "request_id", f"it must have 1 to {MAX_REQUEST_ID_CHARS} characters; a UUID is usual"
+        )

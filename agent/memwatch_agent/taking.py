@@ -29,7 +29,7 @@ _STAGES = {
     Stage.CAPTURING: agents_pb2.CAPTURE_STAGE_CAPTURING,
     Stage.FINISHING: agents_pb2.CAPTURE_STAGE_FINISHING,
 }
-_PAUSE_SOURCES = {
+PAUSE_SOURCES = {
     PauseSource.UNKNOWN: common_pb2.PAUSE_SOURCE_UNSPECIFIED,
     PauseSource.RUNTIME: common_pb2.PAUSE_SOURCE_RUNTIME,
     PauseSource.ROUND_TRIP: common_pb2.PAUSE_SOURCE_ROUND_TRIP,
@@ -285,7 +285,7 @@ def snapshot_of(
 def _cost(facts: CaptureFacts) -> common_pb2.CaptureCost:
     return common_pb2.CaptureCost(
         pause_millis=round(facts.pause_millis),
-        pause_source=_PAUSE_SOURCES[facts.pause_source],
+        pause_source=PAUSE_SOURCES[facts.pause_source],
         cpu_millis=facts.cpu_millis,
         extra_memory_bytes=facts.extra_memory_bytes,
         rss_before_bytes=facts.rss_before_bytes,
@@ -294,10 +294,17 @@ def _cost(facts: CaptureFacts) -> common_pb2.CaptureCost:
     )
 
 
-def file_name(container_id: str, pid: int, began: float, phase: str) -> str:
-    """The name that a download of the snapshot gets; safe on every file system."""
+def file_name(
+    container_id: str,
+    pid: int,
+    began: float,
+    phase: str,
+    prefix: str = "session",
+    extension: str = "heapsnapshot",
+) -> str:
+    """The name that a download of a snapshot or profile gets; safe on every file system."""
     where = _UNSAFE.sub("", container_id)[:12] or f"pid{pid}"
     time = datetime.datetime.fromtimestamp(began, datetime.UTC)
     iso = f"{time:%Y-%m-%dT%H-%M-%S}-{time.microsecond // 1000:03d}Z"
     name = _UNSAFE.sub("", phase)[:64] or SINGLE_PHASE
-    return f"session_{where}_{int(began * 1000)}_{name}_{iso}.heapsnapshot"
+    return f"{prefix}_{where}_{int(began * 1000)}_{name}_{iso}.{extension}"

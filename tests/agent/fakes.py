@@ -21,10 +21,14 @@ from memwatch_agent.drivers.base import (
     Way,
 )
 from memwatch_agent.drivers.errors import DriverError
+from memwatch_agent.drivers.profiling import ProfileKind, Profiler, RecordFacts
 from memwatch_agent.errors import TargetNotFoundError
 from memwatch_agent.figures import Figures
 from memwatch_agent.history import History
+from memwatch_agent.places import Places
 from memwatch_agent.processes import Found
+from memwatch_agent.recording import Recorder
+from memwatch_agent.recordings import Recordings
 from memwatch_agent.spool import Spool
 from memwatch_agent.taking import Taker
 from memwatch_agent.targets import Place, Roster, Target
@@ -146,6 +150,46 @@ class FakeDriver(Driver):
         )
 
 
+class FakeProfiler(Profiler):
+    """A profiler that records until it is stopped, or its gate is opened."""
+
+    def __init__(self, data: bytes = b'{"format":1}') -> None:
+        self.data = data
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.recording = asyncio.Event()
+        self.error: Exception | None = None
+        self.begun = self.stopped = 0
+
+    async def __call__(self, target, kind, options, sink, started, stop):
+        self.begun += 1
+        self.recording.set()
+        started()
+        waits = [asyncio.create_task(event.wait()) for event in (self.gate, stop)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        self.stopped += stop.is_set()
+        if self.error is not None:
+            raise self.error
+        await sink(self.data)
+        return RecordFacts(
+            size_bytes=len(self.data),
+            content_type="application/json",
+            extension="json",
+            pause_millis=1.6,
+            pause_source=PauseSource.RUNTIME,
+            cpu_millis=3,
+            extra_memory_bytes=MIB,
+            rss_before_bytes=100 * MIB,
+            rss_after_bytes=101 * MIB,
+            duration_millis=20.0,
+            notes=("from the profiler",),
+        )
+
+
 class Bench:
     """Captures over fakes and a real spool, in one folder."""
 
@@ -175,8 +219,28 @@ class Bench:
             lambda: 1_795_330_000.123,
             lambda: next(self.ids),
         )
+        self.places = Places()
         self.captures = Captures(
-            self.roster, self.taker, self.spool, lambda: asyncio.get_running_loop().time()
+            self.roster,
+            self.taker,
+            self.spool,
+            self.places,
+            lambda: asyncio.get_running_loop().time(),
+        )
+        self.profiler = FakeProfiler()
+        profilers = {(runtime, ProfileKind.TYPES): self.profiler for runtime in Runtime}
+        self.recordings = Recordings(
+            self.roster,
+            Recorder(
+                self.roster,
+                profilers,
+                self.spool,
+                lambda: 1_795_330_000.123,
+                lambda: next(self.ids),
+            ),
+            self.spool,
+            self.places,
+            lambda: asyncio.get_running_loop().time(),
         )
 
     def leftovers(self) -> list[str]:

@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from memwatch_agent import captures as module
+from memwatch_agent import places
 from memwatch_agent.captures import DISCARDED_NOTE
 from memwatch_agent.containers import Container
 from memwatch_agent.drivers.errors import CaptureFailedError, NoWayInError, TargetEndedError
@@ -166,7 +167,7 @@ async def test_one_at_a_time_for_each_pod(tmp_path, one, two, together):
 
 async def test_the_number_of_captures_is_bounded(tmp_path, monkeypatch):
     """Over all pods of a host there is a most."""
-    monkeypatch.setattr(module, "MAX_RUNNING", 1)
+    monkeypatch.setattr(places, "MAX_CAPTURES", 1)
     bench = Bench(
         tmp_path,
         target("t-1", container=Container("a" * 64)),

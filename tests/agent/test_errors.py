@@ -48,6 +48,12 @@ TABLE = [
         "cannot capture process 7: capture 'r-1' of the same pod is running; try again in 3 s",
     ),
     (
+        errors.RecordingLostError("r-1"),
+        CODE.NOT_FOUND,
+        "cannot join recording 'r-1': this agent knows none of that name, it was restarted since; "
+        "start the profile again",
+    ),
+    (
         errors.CaptureTimeoutError(7, 0.5),
         CODE.DEADLINE_EXCEEDED,
         "cannot capture process 7: not done within 0.5 s; nothing was kept, allow more time",

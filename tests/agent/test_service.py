@@ -10,11 +10,11 @@ import pytest
 from memwatch_agent.drivers.base import HeapFigures, Way
 from memwatch_agent.drivers.errors import CaptureFailedError, NoWayInError, TargetEndedError
 from memwatch_agent.errors import BadRequestError
-from memwatch_agent.service import AgentService, capture_spec
+from memwatch_agent.service import AgentService, capture_spec, record_spec
 from memwatch_proto.auth import TokenInterceptor, bearer
 from memwatch_proto.chunks import checked_data
 from memwatch_proto.status import Reason, from_rpc_error
-from memwatch_proto.v1 import agents_pb2, agents_pb2_grpc, common_pb2
+from memwatch_proto.v1 import agents_pb2, agents_pb2_grpc, common_pb2, profiles_pb2
 from tests.agent.fakes import Bench, target
 
 TOKEN = "secret"
@@ -32,7 +32,9 @@ async def stub(bench, tmp_path):
         return agents_pb2.Agent(id="a-1", spooled=bench.spool.snapshots())
 
     server = grpc.aio.server(interceptors=[TokenInterceptor(TOKEN)])
-    service = AgentService(about, bench.roster, bench.figures, bench.captures, bench.spool)
+    service = AgentService(
+        about, bench.roster, bench.figures, bench.captures, bench.recordings, bench.spool
+    )
     agents_pb2_grpc.add_AgentServiceServicer_to_server(service, server)
     address = f"unix:{tmp_path}/a.sock"
     server.add_insecure_port(address)
@@ -40,6 +42,7 @@ async def stub(bench, tmp_path):
     async with grpc.aio.insecure_channel(address) as channel:
         yield Caller(agents_pb2_grpc.AgentServiceStub(channel))
     await bench.captures.close()
+    await bench.recordings.close()
     await server.stop(0)
 
 
@@ -309,3 +312,39 @@ def test_a_request_is_decoded():
     assert (spec.session_id, spec.phase, spec.max_pause_millis) == ("s", "after", 5)
     default = capture_spec(agents_pb2.CaptureRequest(request_id="r"))
     assert (default.way, default.timeout_seconds) == (None, 1800)
+
+
+async def test_record_profile_fills_in_the_defaults(stub, bench):
+    """A request without options is recorded with the usual ones; stopping ends it."""
+    bench.profiler.gate.clear()
+    request = agents_pb2.RecordProfileRequest(
+        request_id="r-9", target_id="t-1", kind=common_pb2.PROFILE_KIND_TYPES
+    )
+    call = stub.RecordProfile(request)
+    events = []
+    async for event in call:
+        events.append(event)
+        await stub.StopRecording(agents_pb2.StopRecordingRequest(request_id="r-9"))
+    assert events[-1].artifact.profile_kind == common_pb2.PROFILE_KIND_TYPES
+
+    spec = record_spec(request)
+    assert spec.options.duration_seconds == 0
+    assert (spec.options.frames, spec.options.max_size_bytes) == (16, 100 * 1024 * 1024)
+    request.kind = common_pb2.PROFILE_KIND_ALLOCATIONS
+    assert record_spec(request).options.duration_seconds == 30
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"request_id": ""},
+        {"kind": common_pb2.PROFILE_KIND_UNSPECIFIED},
+        {"options": profiles_pb2.ProfileOptions(duration_millis=3_600_001)},
+        {"options": profiles_pb2.ProfileOptions(frames=129)},
+    ],
+)
+def test_a_useless_recording_request_is_refused(fields):
+    """Each with the field that is wrong."""
+    usual = {"request_id": "r", "target_id": "t-1", "kind": common_pb2.PROFILE_KIND_TYPES}
+    with pytest.raises(BadRequestError):
+        record_spec(agents_pb2.RecordProfileRequest(**{**usual, **fields}))

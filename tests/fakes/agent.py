@@ -14,7 +14,7 @@ from memwatch_proto.auth import TokenInterceptor
 from memwatch_proto.chunks import read_chunks
 from memwatch_proto.keepalive import SERVER_OPTIONS
 from memwatch_proto.status import Failure, Reason, to_status
-from memwatch_proto.v1 import agents_pb2, agents_pb2_grpc, snapshots_pb2
+from memwatch_proto.v1 import agents_pb2, agents_pb2_grpc, common_pb2, snapshots_pb2
 
 Chunks = Callable[[snapshots_pb2.Snapshot, bytes, int], Iterable[snapshots_pb2.Chunk]]
 
@@ -39,6 +39,8 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
         captures: request ids for which a snapshot was really taken.
         abandoned: requests whose call was cancelled while it was held.
         calls: names of the calls.
+        stops: request ids of recordings that were asked to end.
+        forgets: whether it knows nothing of recordings it is asked to join.
     """
 
     raw: bytes | Callable[[str], bytes] = b'{"snapshot":{}}'
@@ -50,6 +52,8 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
     abandoned: list[agents_pb2.CaptureRequest] = field(default_factory=list)
     discarded: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
+    forgets: bool = False
     spool: dict[str, tuple[snapshots_pb2.Snapshot, bytes]] = field(default_factory=dict)
 
     async def GetAgent(self, request, context):  # noqa: N802
@@ -73,6 +77,34 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
         if self.failure is not None:
             await context.abort_with_status(to_status(self.failure))
         yield agents_pb2.CaptureEvent(snapshot=self.take(request))
+
+    async def RecordProfile(  # noqa: N802
+        self, request: agents_pb2.RecordProfileRequest, context
+    ) -> AsyncIterator[agents_pb2.RecordProfileEvent]:
+        """Records once for each request id, until `hold` is set or the recording is stopped."""
+        self.calls.append("RecordProfile+" if request.join_only else "RecordProfile")
+        if self.failure is not None:
+            await context.abort_with_status(to_status(self.failure))
+        if request.join_only and self.forgets:
+            failure = Failure(
+                grpc.StatusCode.NOT_FOUND, Reason.PROFILE_LOST, "cannot join recording: unknown"
+            )
+            await context.abort_with_status(to_status(failure))
+        progress = agents_pb2.RecordingProgress(stage=agents_pb2.RECORDING_STAGE_RECORDING)
+        progress.start_time.GetCurrentTime()
+        yield agents_pb2.RecordProfileEvent(progress=progress)
+        while self.hold is not None and not self.hold.is_set():
+            if request.request_id in self.stops:
+                break
+            await asyncio.sleep(0.01)
+        yield agents_pb2.RecordProfileEvent(artifact=self.record(request))
+
+    async def StopRecording(  # noqa: N802
+        self, request: agents_pb2.StopRecordingRequest, context
+    ) -> agents_pb2.StopRecordingResponse:
+        """Ends a recording."""
+        self.stops.append(request.request_id)
+        return agents_pb2.StopRecordingResponse()
 
     async def Stream(self, request, context) -> AsyncIterator[snapshots_pb2.Chunk]:  # noqa: N802
         """The bytes from an offset."""
@@ -101,6 +133,19 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
         self.discarded.append(request.snapshot_id)
         self.spool = {k: v for k, v in self.spool.items() if v[0].id != request.snapshot_id}
         return agents_pb2.DiscardResponse()
+
+    def record(self, request: agents_pb2.RecordProfileRequest) -> snapshots_pb2.Snapshot:
+        """The artifact of a request, recorded now or earlier."""
+        capture = agents_pb2.CaptureRequest(
+            request_id=request.request_id, target_id=request.target_id
+        )
+        artifact = self.take(capture)
+        artifact.kind = common_pb2.SNAPSHOT_KIND_PROFILE
+        artifact.profile_kind = request.kind
+        artifact.content_type = "application/json"
+        artifact.file_name = "profile_pid1_0_types_1970-01-01T00-00-00-000Z.json"
+        artifact.end_time.GetCurrentTime()
+        return artifact
 
     def take(self, request: agents_pb2.CaptureRequest) -> snapshots_pb2.Snapshot:
         """The snapshot of a request, taken now or earlier."""

@@ -7,7 +7,11 @@
     ├── InspectorNotTargetError   another process answers where the target should
     ├── InspectorExposedError     the target's inspector listens on a public address
     ├── TargetBusyError             the target is taking another snapshot, or ending one
-    └── CaptureFailedError        it began, and went wrong half-way
+    ├── CaptureFailedError        it began, and went wrong half-way
+    │   └── RecordingFailedError    the same of a recording
+    ├── KindUnsupportedError      the target does not record this kind of profile
+    ├── ProfilerMissingError      what records it is not installed beside the target
+    └── NoHeadroomError           the target itself says that its memory is too short for it
 
 Each carries its facts as attributes and the `Reason` that its caller sends on.
 """
@@ -77,3 +81,30 @@ class CaptureFailedError(DriverError):
     """The snapshot began and did not come to its end."""
 
     reason = Reason.CAPTURE_FAILED
+
+
+class KindUnsupportedError(DriverError):
+    """The target's runtime, or this version of it, does not record this kind."""
+
+    reason = Reason.PROFILE_KIND_UNSUPPORTED
+    doing = "record"
+
+
+class ProfilerMissingError(DriverError):
+    """A package that records this kind is not installed beside the target."""
+
+    reason = Reason.PROFILER_MISSING
+    doing = "record"
+
+
+class NoHeadroomError(DriverError):
+    """Recording would take more memory than the target has left."""
+
+    reason = Reason.HEADROOM
+    doing = "record"
+
+
+class RecordingFailedError(CaptureFailedError):
+    """A recording that began and did not come to its end."""
+
+    doing = "record"

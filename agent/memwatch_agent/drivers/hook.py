@@ -1,9 +1,10 @@
 """Captures through a hook's Unix socket: one shell for the hooks of both runtimes."""
 
 import asyncio
+import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -73,7 +74,7 @@ async def _opened(target: Process) -> AsyncIterator["HookLink"]:
     reader, writer = await _connected(target)
     link = HookLink(target, reader, writer, f"{target.runtime}-{target.pid}-{target.start_ticks}")
     try:
-        await link.greet()
+        link.hello = await link.greet()
         yield link
     finally:
         link.close()
@@ -121,6 +122,7 @@ class HookLink:
         self._wire = hookwire.Connection()
         self.epoch = epoch
         self.notes: tuple[str, ...] = ()
+        self.hello = hookwire.Hello(hookwire.PROTOCOL, "", "", "", 0, 0, "", ())
 
     def close(self) -> None:
         """Closes the connection; the hook gives up whatever still runs on it."""
@@ -132,7 +134,7 @@ class HookLink:
             if isinstance(event, hookwire.Hello):
                 self._check(event)
                 return event
-        raise await self._ended("its hook closed the connection at once")
+        raise await self.ended("its hook closed the connection at once")
 
     def _check(self, hello: hookwire.Hello) -> None:
         other_pid = not self._target.visible and hello.pid != self._target.pid
@@ -173,6 +175,19 @@ class HookLink:
             result = await self._received(artifact, report)
             return self._facts(artifact, meter, result)
 
+    async def ask(
+        self, command: str, options: Mapping[str, Any]
+    ) -> AsyncGenerator[hookwire.Event, None]:
+        """Sends a request that takes its time; what the hook says until it closes."""
+        self._writer.write(self._wire.request(command, options))
+        async with contextlib.aclosing(self._events(None)) as events:
+            async for event in events:
+                yield event
+
+    def end_recording(self) -> None:
+        """Ends the running recording before its time; what was recorded comes."""
+        self._writer.write(self._wire.stop())
+
     async def _received(self, artifact: Artifact, report: Report) -> Mapping[str, Any]:
         progress = Throttled(report)
         async for event in self._events(None):
@@ -187,7 +202,7 @@ class HookLink:
                     raise self._refused(event)
                 case _:
                     pass
-        raise await self._ended("its hook closed the connection half-way")
+        raise await self.ended("its hook closed the connection half-way")
 
     def _facts(
         self, artifact: Artifact, meter: CostMeter, result: Mapping[str, Any]
@@ -199,7 +214,7 @@ class HookLink:
                 f"its hook sent {artifact.size_bytes} bytes of a snapshot of {str(said)[:20]}",
                 "capture it again",
             )
-        pause = _number(result.get("pause_millis"))
+        pause = believed(result.get("pause_millis"))
         return CaptureFacts(
             size_bytes=artifact.size_bytes,
             objects=_amount(result.get("objects")),
@@ -213,7 +228,7 @@ class HookLink:
             rss_after_bytes=meter.rss_bytes,
             duration_millis=meter.duration_millis,
             id_epoch=self.epoch,
-            notes=(*self.notes, *_notes(result.get("notes"))),
+            notes=(*self.notes, *believed_notes(result.get("notes"))),
         )
 
     async def _ask(self, command: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -226,9 +241,9 @@ class HookLink:
                     raise self._refused(event)
                 case _:
                     pass
-        raise await self._ended("its hook closed the connection")
+        raise await self.ended("its hook closed the connection")
 
-    async def _events(self, seconds: float | None) -> AsyncIterator[hookwire.Event]:
+    async def _events(self, seconds: float | None) -> AsyncGenerator[hookwire.Event, None]:
         """What the hook says until it closes; `seconds` bounds the silence before each word."""
         try:
             while data := await _within(seconds, self._reader.read(READ_BYTES)):
@@ -245,7 +260,7 @@ class HookLink:
                 "it may be too busy; try again",
             ) from error
         except ConnectionError as error:
-            raise await self._ended(f"the connection to its hook broke ({error})") from error
+            raise await self.ended(f"the connection to its hook broke ({error})") from error
 
     def _refused(self, event: hookwire.Failed) -> DriverError:
         if event.reason == "BUSY":
@@ -254,7 +269,8 @@ class HookLink:
             self._target.pid, f"its hook says {event.reason}: {event.message}"
         )
 
-    async def _ended(self, cause: str) -> DriverError:
+    async def ended(self, cause: str) -> DriverError:
+        """What it means that the hook is gone."""
         return await _gone_or(self._target, CaptureFailedError, cause)
 
 
@@ -273,7 +289,7 @@ async def _gone_or(target: Process, kind: type[DriverError], cause: str) -> Driv
     return kind(target.pid, cause, "try again")
 
 
-def _number(value: object) -> float | None:
+def believed(value: object) -> float | None:
     """A figure that the hook told; None for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if 0 <= value < MAX_FIGURE else None
@@ -282,11 +298,11 @@ def _number(value: object) -> float | None:
 
 def _amount(value: object) -> int | None:
     """A whole figure that the hook told; None for anything else."""
-    number = _number(value)
+    number = believed(value)
     return None if number is None else int(number)
 
 
-def _notes(value: object) -> tuple[str, ...]:
+def believed_notes(value: object) -> tuple[str, ...]:
     """The notes that the hook told."""
     notes = value[:MAX_NOTES] if isinstance(value, list) else []
     return tuple(str(note)[:MAX_NOTE_CHARS] for note in notes)

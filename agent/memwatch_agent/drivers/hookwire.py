@@ -32,6 +32,7 @@ class FrameType(IntEnum):
     RESULT = 5
     ERROR = 6
     CANCEL = 7
+    STOP = 8
 
 
 class WireError(Exception):
@@ -153,6 +154,10 @@ class Connection:
         """The bytes that give up the running request."""
         return frame(FrameType.CANCEL)
 
+    def stop(self) -> bytes:
+        """The bytes that end the running recording before its time, and keep it."""
+        return frame(FrameType.STOP)
+
     def receive(self, data: bytes) -> list[Event]:
         """What the hook says with these bytes.
 
@@ -199,7 +204,7 @@ def _check_length(type_: int, length: int) -> None:
         raise WireError(f"frame of type {type_} and {length} bytes, expected at most {limit}")
 
 
-_JSON_FRAMES = frozenset(FrameType) - {FrameType.DATA, FrameType.CANCEL}
+_JSON_FRAMES = frozenset(FrameType) - {FrameType.DATA, FrameType.CANCEL, FrameType.STOP}
 
 
 def _hello(fields: Mapping[str, Any]) -> Hello:

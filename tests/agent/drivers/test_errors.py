@@ -16,14 +16,18 @@ from memwatch_proto.status import Reason
         (errors.InspectorExposedError, Reason.INSPECTOR_EXPOSED),
         (errors.TargetBusyError, Reason.CAPTURE_IN_PROGRESS),
         (errors.CaptureFailedError, Reason.CAPTURE_FAILED),
+        (errors.RecordingFailedError, Reason.CAPTURE_FAILED),
+        (errors.KindUnsupportedError, Reason.PROFILE_KIND_UNSUPPORTED),
+        (errors.ProfilerMissingError, Reason.PROFILER_MISSING),
+        (errors.NoHeadroomError, Reason.HEADROOM),
     ],
 )
 def test_every_error_says_what_and_why_and_what_next(kind, reason):
     """`cannot capture process N: cause; next step`, and a reason for programs."""
     error = kind(7, "it is so", "do this")
 
-    assert str(error) == "cannot capture process 7: it is so; do this"
-    assert str(kind(7, "it is so")) == "cannot capture process 7: it is so"
+    assert str(error) == f"cannot {kind.doing} process 7: it is so; do this"
+    assert str(kind(7, "it is so")) == f"cannot {kind.doing} process 7: it is so"
     assert (error.reason, error.pid) == (reason, 7)
 
 
