@@ -11,6 +11,9 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from .server import Server
 
 __version__ = "0.1.0"
@@ -26,6 +29,7 @@ class _Hook:
     def __init__(self) -> None:
         self._server: Server | None = None
         self._registered = False
+        self._forgetful: list[Callable[[], None]] = []
 
     def start(self) -> bool:
         """Starts the hook's thread; whether the hook is on (`MEMWATCH_HOOK=off` keeps it off)."""
@@ -34,11 +38,13 @@ class _Hook:
         try:
             if not _is_wanted():
                 return False
-            if not self._registered:
-                self._registered = True
-                os.register_at_fork(after_in_child=self._after_fork)
-                atexit.register(self.stop)
-            self._serve(0.0)
+            self._register()
+            if _is_uwsgi():
+                from .uwsgi import in_workers
+
+                in_workers(self._start_in_worker)
+            else:
+                self._serve(0.0)
         except Exception:
             return False
         return True
@@ -52,6 +58,17 @@ class _Hook:
         except Exception:
             pass
 
+    def register_at_fork(self, forget: Callable[[], None]) -> None:
+        """Has `forget` called in every forked child of the app, whether the hook is on or not."""
+        self._forgetful.append(forget)
+        self._register()
+
+    def _register(self) -> None:
+        if not self._registered:
+            self._registered = True
+            os.register_at_fork(after_in_child=self.after_fork)
+            atexit.register(self.stop)
+
     def _serve(self, delay_seconds: float) -> None:
         from .originals import start_new_thread
         from .server import Server
@@ -59,11 +76,24 @@ class _Hook:
         self._server = Server()
         start_new_thread(self._server.run, (delay_seconds,))
 
-    def _after_fork(self) -> None:
+    def _start_in_worker(self) -> None:
+        """In a worker of uWSGI's: Python has not heard of the fork."""
         try:
-            from .snapshot import become_child
+            for forget in self._forgetful:
+                forget()
+            if self._server is None:
+                self._serve(CHILD_DELAY_SECONDS)
+        except Exception:
+            pass
 
-            become_child()
+    def after_fork(self) -> None:
+        """In a forked child, before any code of the app: nothing of the parent's hook stays."""
+        try:
+            snapshots = sys.modules.get("memwatch_hook.snapshot")
+            if snapshots is not None:
+                snapshots.become_child()
+            for forget in self._forgetful:
+                forget()
             server, self._server = self._server, None
             if server is not None:
                 server.forget()
@@ -78,6 +108,18 @@ def _is_wanted() -> bool:
     return sys.platform == "linux" and sys.implementation.name == "cpython"
 
 
+def _is_uwsgi() -> bool:
+    return os.path.basename(os.readlink("/proc/self/exe")).startswith("uwsgi")
+
+
+def own_lock() -> Any:
+    """A lock that one thread may take twice: a finalizer or signal handler may come in between."""
+    from .originals import new_lock
+
+    return new_lock()
+
+
 _hook = _Hook()
 start = _hook.start
 stop = _hook.stop
+register_at_fork = _hook.register_at_fork

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = "0.1.0"
-COMMANDS = ("info", "stats", "gc", "heap")
+COMMANDS = ("info", "stats", "gc", "heap", "metrics")
 
 MAX_ARGV_CHARS = 512  # of argv in `info`: it may hold anything
 MAX_TYPES = 300  # rows of `stats`: they must fit into one JSON frame
+MAX_METRICS_BYTES = 40 << 10  # of one page of `metrics`, which must fit into one JSON frame
 # Counting the collector's objects takes about 10 ms a million: beyond this it is done only when
 # types are asked for.
 MAX_CHEAP_BLOCKS = 1_000_000
@@ -49,6 +50,8 @@ def answer(request: wire.Request) -> dict[str, Any]:
         return stats(_types_wanted(request.options))
     if request.command == "gc":
         return {"collected": gc.collect()}
+    if request.command == "metrics":
+        return metrics(request.options)
     raise wire.RequestError(
         wire.UNKNOWN_COMMAND,
         f"cannot run command '{request.command[:50]}': "
@@ -82,6 +85,20 @@ def stats(types: int) -> dict[str, Any]:
         "tracemalloc": _tracemalloc(),
         "types": _by_type(counted, types) if counted and types else [],
     }
+
+
+def metrics(options: dict[str, Any]) -> dict[str, Any]:
+    """One page of what the app has told through `memwatch_hook.metrics`."""
+    offset = options.get("offset", 0)
+    if type(offset) is not int or offset < 0:
+        raise wire.RequestError(
+            wire.BAD_REQUEST, "cannot tell metrics: 'offset' is a whole number from 0"
+        )
+    module = sys.modules.get("memwatch_hook.metrics")  # an app without them pays nothing
+    if module is None:
+        return {"dropped": 0, "families": [], "next": None}
+    page: dict[str, Any] = module.store.page(offset, MAX_METRICS_BYTES)
+    return page
 
 
 def _types_wanted(options: dict[str, Any]) -> int:

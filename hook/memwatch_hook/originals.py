@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["fork", "poll", "sleep", "start_new_thread", "waitpid"]
+__all__ = ["fork", "new_lock", "poll", "sleep", "start_new_thread", "waitpid"]
 
 
 def _original(module: str, name: str) -> Any:
@@ -23,6 +23,7 @@ def _original(module: str, name: str) -> Any:
     return getattr(import_module(module), name)
 
 
+new_lock = _original("_thread", "RLock")
 start_new_thread = _original("_thread", "start_new_thread")
 poll = _original("select", "poll")
 sleep = _original("time", "sleep")

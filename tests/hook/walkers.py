@@ -32,7 +32,7 @@ def with_c_walker() -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise LookupError("there is no C compiler on the PATH")
-    sources = sorted((HOOK / "csrc").iterdir()) + sorted(HOOK.glob("*/*.py"))
+    sources = sorted((HOOK / "csrc").iterdir()) + sorted(HOOK.glob("*/**/*.py"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     folder = runtimes.HOME / "hook-c" / digest
     if not folder.exists():
