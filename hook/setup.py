@@ -1,4 +1,4 @@
-"""Builds the C walker where it can be built; everything else is in pyproject.toml.
+"""Builds the C walker and converter where they can be built; everything else is in pyproject.toml.
 
 MEMWATCH_WALKER=yes must build it, no must not; otherwise it is built if there is a compiler.
 """
@@ -19,4 +19,14 @@ walker = Extension(
     extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wno-unused-function"],
     optional=WANTED != "yes",
 )
-setup(ext_modules=[] if WANTED == "no" else [walker])
+# Reads files, not interpreters: one build serves them all.
+converter = Extension(
+    "memwatch_hook._convert",
+    ["csrc/convert.c"],
+    depends=["csrc/convert_read.h"],
+    define_macros=[("Py_LIMITED_API", "0x03090000")],
+    extra_compile_args=["-O2", "-Wall", "-Wextra"],
+    py_limited_api=True,
+    optional=WANTED != "yes",
+)
+setup(ext_modules=[] if WANTED == "no" else [walker, converter])

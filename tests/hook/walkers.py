@@ -1,4 +1,4 @@
-"""The hook's folder with the C walker built into it for every interpreter that can be found."""
+"""The hook's folder with its C parts built into it for every interpreter that can be found."""
 
 import functools
 import hashlib
@@ -64,8 +64,6 @@ def _compile(compiler: str, python: Path, folder: Path) -> None:
         raise LookupError(f"{python} has no headers")
     flags = ["-O2", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter"]
     headers = ["-isystem", include, "-isystem", f"{include}/internal"]
-    target = folder / f"_walker{suffix}"
-    subprocess.run(
-        [compiler, *flags, "-shared", "-fPIC", *headers, HOOK / "csrc" / "module.c", "-o", target],
-        check=True,
-    )
+    for source, target in (("module.c", f"_walker{suffix}"), ("convert.c", "_convert.abi3.so")):
+        files = [str(HOOK / "csrc" / source), "-o", str(folder / target)]
+        subprocess.run([compiler, *flags, "-shared", "-fPIC", *headers, *files], check=True)
