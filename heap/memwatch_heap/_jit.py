@@ -1,95 +1,108 @@
-"""The only door to numba: a typed wrapper that compiles a kernel at its first call.
+"""Declares kernels: functions over flat arrays that run as machine code.
 
-numba has no types that mypy could check, and importing it takes most of a second. So kernels are
-wrapped here: declared with explicit signatures, compiled (or loaded from the cache on disk) when
-first called, and listed for `python -m memwatch_heap.warm`.
+A kernel is written in Python and declared with its argument types. `_compile` makes machine code
+of all kernels of a module, `_native` keeps that in a file and loads it: numba, whose import alone
+takes most of a second, is only there while something is compiled. For that, kernels make no arrays
+and raise nothing; the functions around them that the engine calls make what they fill.
 """
 
-import importlib.util
-import os
-import stat
-import tempfile
+import ctypes
+import struct
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-# One cache for every machine of the same architecture: numba keys its cache by CPU model, and an
-# image is built on another machine than it runs on. The kernels wait for memory, not for AVX.
-os.environ.setdefault("NUMBA_CPU_NAME", "generic")
+import numpy as np
 
-available = importlib.util.find_spec("numba") is not None
-registry: "list[Kernel]" = []
+# By module: its kernels, and the functions that are compiled into them.
+registry: "dict[str, list[Kernel]]" = {}
+helpers: dict[str, list[Callable[..., Any]]] = {}
+
+# What machine code is called with: the address of its arguments, 64 bits each.
+ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a kernel is compiled for.
+
+    Attributes:
+        arguments: `uint32[]` and the like for an array of one dimension, else `int64`.
+        returns: whether it returns an int64, or nothing.
+    """
+
+    arguments: tuple[str, ...]
+    returns: bool
+
+    @classmethod
+    def parse(cls, text: str) -> "Signature":
+        """From `uint32[], int64 -> int64`."""
+        arguments, arrow, _ = text.partition(" -> ")
+        return cls(tuple(arguments.split(", ")), bool(arrow))
 
 
 class Kernel:
-    """A function over flat arrays, compiled for its signatures when first called."""
+    """A function over flat arrays, in machine code for each of its signatures."""
 
-    def __init__(self, function: Callable[..., Any], signatures: list[str]) -> None:
+    def __init__(self, function: Callable[..., Any], signatures: tuple[Signature, ...]) -> None:
         self.function = function
         self.signatures = signatures
-        self._compiled: Callable[..., Any] | None = None
+        self._entries: dict[tuple[str, ...], Any] = {}
 
-    def __call__(self, *arguments: Any) -> Any:
-        """Runs the compiled function; the first call of a process loads or compiles it."""
-        compiled = self._compiled
-        if compiled is None:
-            compiled = self.compile()
-        return compiled(*arguments)
+    def symbol(self, number: int) -> str:
+        """What the machine code for a signature is called."""
+        return f"{self.function.__name__}.{number}"
 
-    def compile(self) -> Callable[..., Any]:
-        """Loads the machine code from the cache, or makes it, and caches it where it can."""
-        import numba  # costs 0.7 s: only who computes pays
+    def bind(self, addresses: dict[str, int]) -> None:
+        """Takes the addresses of its machine code."""
+        self._entries = {
+            signature.arguments: ENTRY(addresses[self.symbol(number)])
+            for number, signature in enumerate(self.signatures)
+        }
 
-        _find_cache(numba.core.config)
-        try:
-            jitted = numba.njit(self.signatures, cache=True, nogil=True)(self.function)
-        except (OSError, RuntimeError) as problem:
-            if isinstance(problem, RuntimeError) and "cannot cache" not in str(problem):
-                raise
-            jitted = numba.njit(self.signatures, nogil=True)(self.function)
-        self._compiled = jitted
-        return jitted
+    def __call__(self, *arguments: Any) -> int | None:
+        """Runs it; the first call of a module's kernels loads or compiles them.
+
+        Raises:
+            TypeError: no signature is for these arguments.
+        """
+        slots: list[int] = []
+        kinds = tuple([_place(argument, slots) for argument in arguments])
+        if not self._entries:
+            from memwatch_heap import _native
+
+            _native.bind(self.function.__module__)
+        entry = self._entries.get(kinds)
+        if entry is None:
+            raise TypeError(f"cannot run {self.function.__name__} with {', '.join(kinds)}")
+        found: int = entry(struct.pack(f"{len(slots)}q", *slots))
+        return found if self.signatures[0].returns else None
+
+
+def _place(argument: Any, slots: list[int]) -> str:
+    """Adds the slots of an argument, which the caller keeps alive; returns its type."""
+    if not isinstance(argument, np.ndarray):
+        slots.append(argument)
+        return "int64"
+    flags = argument.flags
+    if argument.ndim != 1 or not (flags.c_contiguous and flags.aligned and flags.writeable):
+        raise TypeError("cannot run a kernel: it takes flat arrays that can be written")
+    slots += (argument.ctypes.data, argument.size)
+    return f"{argument.dtype}[]"
 
 
 def kernel(*signatures: str) -> Callable[[Callable[..., Any]], Kernel]:
-    """Declares a kernel with the exact argument types that it is compiled for."""
+    """Declares a kernel with the types of its arguments, one text a signature."""
 
     def wrap(function: Callable[..., Any]) -> Kernel:
-        wrapped = Kernel(function, list(signatures))
-        registry.append(wrapped)
+        wrapped = Kernel(function, tuple(map(Signature.parse, signatures)))
+        registry.setdefault(function.__module__, []).append(wrapped)
         return wrapped
 
     return wrap
 
 
-def _find_cache(config: Any) -> None:
-    """Tells numba where compiled kernels are, where its own choice would fail.
-
-    That is: beside the source, although that is read-only, if they were compiled there at install;
-    else in a folder of our own, if neither the source's nor the user's can be written.
-    """
-    if config.CACHE_DIR or config.CACHE_LOCATOR_CLASSES:
-        return
-    beside = Path(__file__).parent / "_kernels" / "__pycache__"
-    if _writable(beside):
-        return
-    if any(beside.glob("*.nbi")):
-        config.CACHE_LOCATOR_CLASSES = "memwatch_heap._shipped.ShippedLocator"
-    elif not _writable(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")):
-        folder = Path(tempfile.gettempdir()) / f"memwatch-numba-{os.getuid()}"
-        config.CACHE_DIR = _private_folder(folder)
-
-
-def _private_folder(folder: Path) -> str:
-    """The folder if it is ours alone, else a fresh one: the cache holds code that we will run."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
-        return str(folder)
-    return tempfile.mkdtemp(prefix="memwatch-")
-
-
-def _writable(folder: Path) -> bool:
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return os.access(folder, os.W_OK)
+def helper(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declares a function that is compiled into the kernels of its module that call it."""
+    helpers.setdefault(function.__module__, []).append(function)
+    return function

@@ -183,7 +183,8 @@ class _Naming:
         flags = np.zeros(len(strings) + len(self.made), np.uint8)
         kernels("strings").strings_starting(strings.data, strings.closing, ord("<"), flags)
         tagged = np.flatnonzero(flags[codes])
-        renamed = {int(code): self.code(_tag(strings[code])) for code in np.unique(codes[tagged])}
+        tags = set(codes[tagged].tolist())
+        renamed = {code: self.code(_tag(strings[code])) for code in tags}
         for node in tagged:
             codes[node] = renamed[int(codes[node])]
 

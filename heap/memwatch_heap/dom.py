@@ -35,8 +35,8 @@ def _named_detached(graph: HeapGraph, native: int) -> U8:
     flags = np.zeros(graph.node_count, np.uint8)
     nodes = np.flatnonzero(graph.node_type == native)
     named = {
-        int(name): graph.strings[int(name)].startswith(PREFIX)
-        for name in np.unique(graph.node_name[nodes])
+        name: graph.strings[name].startswith(PREFIX)
+        for name in set(graph.node_name[nodes].tolist())
     }
     for node in nodes:
         flags[node] = named[int(graph.node_name[node])]

@@ -71,14 +71,16 @@ def statistics(graph: HeapGraph, measures: Measures) -> Statistics:
 
 def _arrays(graph: HeapGraph, measures: Measures, array: int, elements: int) -> int:
     """Bytes of arrays and of the elements that one array alone refers to."""
-    others = [graph.node_code(kind) for kind in ("hidden", "native", "code", *_TEXT)]
-    is_array = (graph.node_name == np.uint32(array)) & ~np.isin(graph.node_type, others)
+    other = np.zeros(256, bool)
+    other[[graph.node_code(kind) for kind in ("hidden", "native", "code", *_TEXT)]] = True
+    arrays = np.flatnonzero(graph.node_name == np.uint32(array))
+    arrays = arrays[~other[graph.node_type[arrays]]]
     total: int = kernels("classes").array_bytes(
         graph.first_edge,
         graph.edge_type,
         graph.edge_name,
         graph.edge_to,
-        np.flatnonzero(is_array).astype(np.uint32),
+        arrays.astype(np.uint32),
         graph.edge_code("internal"),
         elements,
         measures.sizes,

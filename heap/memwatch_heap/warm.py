@@ -1,35 +1,31 @@
-"""Compiles every kernel into numba's cache: `python -m memwatch_heap.warm`.
+"""Compiles every kernel into the cache: `python -m memwatch_heap.warm`.
 
 Run it where the package is installed (an image's build): the first analysis then starts at once
-instead of compiling for some 20 seconds of CPU. It says where the cache is and how long it took.
+instead of compiling for some seconds. It says how long that took.
 """
 
 import sys
 import time
 from collections.abc import Callable
 
-from memwatch_heap import _jit
-from memwatch_heap._backend import kernels
+from memwatch_heap import _backend, _jit, _native
 
-_PARTS = (
-    "classes", "diff", "distances", "dom", "dominators", "graph", "interfaces", "retainers",
-    "shallow", "strings", "tokens", "traces",
+PARTS = (
+    "classes", "diff", "distances", "dom", "dominators", "graph", "interfaces", "owners", "paths",
+    "retainers", "shallow", "strings", "tokens", "traces",
 )  # fmt: skip
 
 
 def warm(tell: Callable[[str], None]) -> int:
     """Compiles or loads every kernel; returns how many there are, 0 without numba."""
-    if not _jit.available:
-        tell("numba is not installed: the plain twins need no compiling")
+    if not _backend.available:
+        tell("llvmlite is not installed: the plain twins need no compiling")
         return 0
-    for part in _PARTS:
+    for part in PARTS:
         started = time.process_time()
-        kernels(part)
-        for kernel in _jit.registry:
-            if kernel.function.__module__.endswith(f".{part}"):
-                kernel.compile()
-        tell(f"{part}: {time.process_time() - started:.1f} s")
-    return len(_jit.registry)
+        _native.bind(_backend.kernels(part).__name__)
+        tell(f"{part}: {time.process_time() - started:.2f} s")
+    return sum(map(len, _jit.registry.values()))
 
 
 if __name__ == "__main__":

@@ -7,29 +7,36 @@ from memwatch_heap._jit import kernel
 _EMPTY = np.uint32(0xFFFFFFFF)
 
 
-@kernel("Tuple((int64[::1], int64[::1]))(uint32[::1], int64[::1], int64)")
 def sum_by(of, sizes, count):
     """(nodes, bytes) of each class, of nodes whose size is not 0."""
     counts = np.zeros(count, np.int64)
     totals = np.zeros(count, np.int64)
+    _sum_by(of, sizes, counts, totals)
+    return counts, totals
+
+
+@kernel("uint32[], int64[], int64[], int64[]")
+def _sum_by(of, sizes, counts, totals):
     for v in range(of.size):
         if sizes[v]:
             counts[of[v]] += 1
             totals[of[v]] += sizes[v]
-    return counts, totals
 
 
-@kernel("int32[::1](uint32[::1], int64[::1], int32[::1], int64)")
 def least_by(of, sizes, distance, count):
     """The least distance of each class, of nodes whose size is not 0."""
-    least = np.full(count, np.int32(0x7FFFFFFF), np.int32)
-    for v in range(of.size):
-        if sizes[v]:
-            least[of[v]] = min(least[of[v]], distance[v])
+    least = np.full(count, 0x7FFFFFFF, np.int32)
+    _least_by(of, sizes, distance, least)
     return least
 
 
-@kernel("int64[::1](uint32[::1], int64[::1], int64[::1], uint32[::1], uint32[::1], int64, int64)")
+@kernel("uint32[], int64[], int32[], int32[]")
+def _least_by(of, sizes, distance, least):
+    for v in range(of.size):
+        if sizes[v]:
+            least[of[v]] = min(least[of[v]], distance[v])
+
+
 def retained_by(of, sizes, retained, start, children, root, count):
     """Bytes kept alive by each class: of its nodes that no other node of it dominates.
 
@@ -37,10 +44,21 @@ def retained_by(of, sizes, retained, start, children, root, count):
     """
     totals = np.zeros(count, np.int64)
     covered = np.zeros(count, np.uint8)
-    nodes = of.size
-    stack = np.empty(nodes, np.uint32)
-    follow = np.empty(nodes, np.uint32)
-    covers = np.zeros(nodes, np.uint8)
+    stack = np.empty(of.size, np.uint32)
+    follow = np.empty(of.size, np.uint32)
+    covers = np.zeros(of.size, np.uint8)
+    scratch = (covered, stack, follow, covers)
+    _retained_by(of, sizes, retained, start, children, root, totals, *scratch)
+    return totals
+
+
+@kernel(
+    "uint32[], int64[], int64[], uint32[], uint32[], int64, int64[], uint8[], uint32[], uint32[],"
+    " uint8[]"
+)
+def _retained_by(
+    of, sizes, retained, start, children, root, totals, covered, stack, follow, covers
+):
     stack[0] = root
     top = 1
     fresh = True
@@ -63,17 +81,18 @@ def retained_by(of, sizes, retained, start, children, root, count):
             covered[c] = 0
         top -= 1
         fresh = False
-    return totals
 
 
-@kernel(
-    "int64(uint32[::1], uint8[::1], uint32[::1], uint32[::1], uint32[::1], int64, int64,"
-    " int64[::1])"
-)
 def array_bytes(first, edge_type, edge_name, to, arrays, internal, elements, sizes):
     """Bytes of the arrays, and of the first `elements` of each that has no other retainer."""
-    nodes = first.size - 1
-    retainers = np.zeros(nodes, np.uint8)
+    retainers = np.zeros(first.size - 1, np.uint8)
+    return _array_bytes(
+        first, edge_type, edge_name, to, arrays, internal, elements, sizes, retainers
+    )
+
+
+@kernel("uint32[], uint8[], uint32[], uint32[], uint32[], int64, int64, int64[], uint8[] -> int64")
+def _array_bytes(first, edge_type, edge_name, to, arrays, internal, elements, sizes, retainers):
     for w in to:
         if retainers[w] < 2:
             retainers[w] += 1
@@ -88,7 +107,6 @@ def array_bytes(first, edge_type, edge_name, to, arrays, internal, elements, siz
     return total
 
 
-@kernel("Tuple((uint32[::1], uint32[::1]))(uint32[::1], uint32[::1], uint32[::1], uint32[::1])")
 def group_rows(a, b, c, d):
     """(group of each row, first row of each group): rows of four equal numbers are one group."""
     room = 16
@@ -97,6 +115,13 @@ def group_rows(a, b, c, d):
     table = np.full(room, _EMPTY, np.uint32)
     group = np.empty(a.size, np.uint32)
     sample = np.empty(a.size, np.uint32)
+    groups = _group_rows(a, b, c, d, table, group, sample)
+    return group, sample[:groups].copy()
+
+
+@kernel("uint32[], uint32[], uint32[], uint32[], uint32[], uint32[], uint32[] -> int64")
+def _group_rows(a, b, c, d, table, group, sample):
+    room = table.size
     groups = 0
     for i in range(a.size):
         mixed = np.uint64(a[i]) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(b[i])
@@ -117,4 +142,4 @@ def group_rows(a, b, c, d):
                 break
             slot = (slot + 1) & (room - 1)
         group[i] = found
-    return group, sample[:groups].copy()
+    return groups

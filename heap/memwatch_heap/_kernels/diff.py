@@ -5,11 +5,16 @@ import numpy as np
 from memwatch_heap._jit import kernel
 
 
-@kernel("Tuple((uint8[::1], uint8[::1]))(uint64[::1], uint32[::1], uint64[::1], uint32[::1])")
 def unmatched(old, old_class, new, new_class):
     """(gone, fresh): 1 for what has no partner of the same id and class; ids ascend."""
     gone = np.ones(old.size, np.uint8)
     fresh = np.ones(new.size, np.uint8)
+    _unmatched(old, old_class, new, new_class, gone, fresh)
+    return gone, fresh
+
+
+@kernel("uint64[], uint32[], uint64[], uint32[], uint8[], uint8[]")
+def _unmatched(old, old_class, new, new_class, gone, fresh):
     i = j = 0
     while i < old.size and j < new.size:
         if old[i] < new[j]:
@@ -22,16 +27,19 @@ def unmatched(old, old_class, new, new_class):
                 fresh[j] = 0
             i += 1
             j += 1
-    return gone, fresh
 
 
-@kernel("Tuple((int64[::1], int64[::1]))(uint32[::1], int64[::1], uint8[::1], int64)")
 def count_flagged(of, sizes, flags, count):
     """(nodes, bytes) of each class, of flagged nodes."""
     counts = np.zeros(count, np.int64)
     totals = np.zeros(count, np.int64)
+    _count_flagged(of, sizes, flags, counts, totals)
+    return counts, totals
+
+
+@kernel("uint32[], int64[], uint8[], int64[], int64[]")
+def _count_flagged(of, sizes, flags, counts, totals):
     for i in range(of.size):
         if flags[i]:
             counts[of[i]] += 1
             totals[of[i]] += sizes[i]
-    return counts, totals

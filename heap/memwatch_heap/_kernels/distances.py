@@ -8,8 +8,8 @@ NONE = np.int32(-5)
 
 
 @kernel(
-    "int64(uint32[::1], uint8[::1], uint32[::1], uint32[::1], uint32[::1], int64, int32[::1],"
-    " uint8[::1], uint32[::1], uint8[::1], uint8[::1], uint8[::1], int64[::1])"
+    "uint32[], uint8[], uint32[], uint32[], uint32[], int64, int32[], uint8[], uint32[], uint8[],"
+    " uint8[], uint8[], int64[] -> int64"
 )
 def walk(
     first, edge_type, edge_name, to, queue, length, distance, special, pair_of, pending, by_number,

@@ -5,9 +5,6 @@ import numpy as np
 from memwatch_heap._jit import kernel
 
 
-@kernel(
-    "uint8[::1](uint32[::1], uint8[::1], uint32[::1], uint8[::1], uint8[::1], int64, uint8[::1])"
-)
 def spread(first, edge_type, to, blocked, node_type, native, given):
     """The state of each native node: its own, else attached, else detached, through natives only.
 
@@ -17,6 +14,13 @@ def spread(first, edge_type, to, blocked, node_type, native, given):
     state = np.zeros(nodes, np.uint8)
     seen = np.zeros(nodes, np.uint8)
     stack = np.empty(nodes, np.uint32)
+    _spread(first, edge_type, to, blocked, node_type, native, given, state, seen, stack)
+    return state
+
+
+@kernel("uint32[], uint8[], uint32[], uint8[], uint8[], int64, uint8[], uint8[], uint8[], uint32[]")
+def _spread(first, edge_type, to, blocked, node_type, native, given, state, seen, stack):
+    nodes = node_type.size
     for v in range(nodes):
         if given[v]:
             seen[v] = 1
@@ -40,4 +44,3 @@ def spread(first, edge_type, to, blocked, node_type, native, given):
                     state[w] = wanted
                     stack[top] = w
                     top += 1
-    return state

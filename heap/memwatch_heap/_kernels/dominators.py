@@ -11,12 +11,16 @@ from memwatch_heap._jit import kernel
 _FREE = np.uint32(0xFFFFFFFF)
 
 
-@kernel("uint8[::1](uint32[::1], uint8[::1], uint32[::1], uint32[::1], int64)")
 def reachable(first, edge_type, to, starts, weak):
     """1 for every node that is reached from the starts without weak edges."""
     nodes = first.size - 1
     flags = np.zeros(nodes, np.uint8)
-    stack = np.empty(nodes, np.uint32)
+    _reachable(first, edge_type, to, starts, weak, flags, np.empty(nodes, np.uint32))
+    return flags
+
+
+@kernel("uint32[], uint8[], uint32[], uint32[], int64, uint8[], uint32[]")
+def _reachable(first, edge_type, to, starts, weak, flags, stack):
     top = 0
     for start in starts:
         if not flags[start]:
@@ -33,16 +37,8 @@ def reachable(first, edge_type, to, starts, weak):
             flags[w] = 1
             stack[top] = w
             top += 1
-    return flags
 
 
-_ESSENTIAL = (
-    "uint8[::1](uint32[::1], uint8[::1], uint32[::1], uint32[::1], {}[::1], uint8[::1],"
-    " uint64[::1], int64, int64, int64, int64)"
-)
-
-
-@kernel(_ESSENTIAL.format("uint32"), _ESSENTIAL.format("uint64"))
 def essential(
     first, edge_type, edge_name, to, ident, owned, table_of, root, weak, shortcut, internal
 ):
@@ -52,6 +48,21 @@ def essential(
     strings; it is empty where no string is of that kind.
     """
     flags = np.zeros(edge_type.size, np.uint8)
+    codes = (root, weak, shortcut, internal)
+    _essential(first, edge_type, edge_name, to, ident, owned, table_of, *codes, flags)
+    return flags
+
+
+_ESSENTIAL = (
+    "uint32[], uint8[], uint32[], uint32[], {}[], uint8[], uint64[], int64, int64, int64, int64,"
+    " uint8[]"
+)
+
+
+@kernel(_ESSENTIAL.format("uint32"), _ESSENTIAL.format("uint64"))
+def _essential(
+    first, edge_type, edge_name, to, ident, owned, table_of, root, weak, shortcut, internal, flags
+):
     tables = table_of.size > 0
     for v in range(first.size - 1):
         for e in range(first[v], first[v + 1]):
@@ -66,13 +77,8 @@ def essential(
             if v != root and (kind == shortcut or (owned[w] and not owned[v])):
                 continue
             flags[e] = 1
-    return flags
 
 
-@kernel(
-    "Tuple((uint32[::1], uint32[::1], uint32[::1], int64))"
-    "(uint32[::1], uint32[::1], uint8[::1], int64)"
-)
 def depth_first(first, to, counts, root):
     """(number of each node, order, parent by number, how many were reached).
 
@@ -83,9 +89,18 @@ def depth_first(first, to, counts, root):
     number = np.full(nodes, _FREE, np.uint32)
     order = np.empty(nodes, np.uint32)
     parent = np.zeros(nodes, np.uint32)
-    follow = first[:nodes].copy()
-    stack = np.empty(nodes, np.uint32)
-    kept = np.zeros(1, np.uint8)
+    scratch = (first[:nodes].copy(), np.empty(nodes, np.uint32), np.zeros(nodes, np.uint8))
+    reached = _depth_first(first, to, counts, root, number, order, parent, *scratch)
+    return number, order, parent, reached
+
+
+@kernel(
+    "uint32[], uint32[], uint8[], int64, uint32[], uint32[], uint32[], uint32[], uint32[], uint8[]"
+    " -> int64"
+)
+def _depth_first(first, to, counts, root, number, order, parent, follow, stack, kept):
+    nodes = number.size
+    looked = False  # `kept` is not touched before it is needed
     done = np.int64(0)
     start = np.int64(root)
     scan = np.int64(0)
@@ -119,8 +134,8 @@ def depth_first(first, to, counts, root):
             top += 1
         if done == nodes:
             break
-        if kept.size < nodes:
-            kept = np.zeros(nodes + 1, np.uint8)
+        if not looked:
+            looked = True
             for e in range(counts.size):
                 if counts[e]:
                     kept[to[e]] = 1
@@ -135,25 +150,32 @@ def depth_first(first, to, counts, root):
             number[v] = done
             order[done] = v
             done += 1
-    return number, order, parent, reached
+    return reached
 
 
-@kernel(
-    "Tuple((uint32[::1], uint32[::1]))"
-    "(uint32[::1], uint32[::1], uint8[::1], uint32[::1], uint32[::1], int64)"
-)
 def predecessors(first, to, counts, number, order, reached):
     """(place of the first one, predecessors) by number, of what was reached and from there."""
     nodes = first.size - 1
     start = np.zeros(nodes + 2, np.uint32)
+    _count_predecessors(first, to, counts, number, order, reached, start)
+    found = np.empty(int(start[nodes + 1]), np.uint32)
+    _place_predecessors(first, to, counts, number, order, reached, start, found)
+    return start, found
+
+
+@kernel("uint32[], uint32[], uint8[], uint32[], uint32[], int64, uint32[]")
+def _count_predecessors(first, to, counts, number, order, reached, start):
     for k in range(reached):
         v = order[k]
         for e in range(first[v], first[v + 1]):
             if counts[e]:
                 start[number[to[e]] + 2] += 1
-    for k in range(nodes):
+    for k in range(order.size):
         start[k + 2] += start[k + 1]
-    found = np.empty(start[nodes + 1], np.uint32)
+
+
+@kernel("uint32[], uint32[], uint8[], uint32[], uint32[], int64, uint32[], uint32[]")
+def _place_predecessors(first, to, counts, number, order, reached, start, found):
     for k in range(reached):
         v = order[k]
         for e in range(first[v], first[v + 1]):
@@ -161,20 +183,22 @@ def predecessors(first, to, counts, number, order, reached):
                 w = number[to[e]]
                 found[start[w + 1]] = k
                 start[w + 1] += 1
-    return start, found
 
 
-@kernel("uint32[::1](uint32[::1], uint32[::1], uint32[::1], int64)")
 def semi_nca(start, found, parent, reached):
     """The dominator's number by number (0 for the root): Georgiadis' semi-NCA.
 
     A node without predecessors hangs on the root. `parent` is used up.
     """
-    nodes = parent.size
     dominator = parent.copy()
-    semi = np.empty(nodes, np.uint32)
-    label = np.empty(nodes, np.uint32)
-    path = np.empty(nodes, np.uint32)
+    semi, label, path = (np.empty(parent.size, np.uint32) for _ in range(3))
+    _semi_nca(start, found, parent, reached, dominator, semi, label, path)
+    return dominator
+
+
+@kernel("uint32[], uint32[], uint32[], int64, uint32[], uint32[], uint32[], uint32[]")
+def _semi_nca(start, found, parent, reached, dominator, semi, label, path):
+    nodes = parent.size
     for k in range(nodes):
         semi[k] = k
         label[k] = k
@@ -206,40 +230,46 @@ def semi_nca(start, found, parent, reached):
         while d > semi[w]:
             d = dominator[d]
         dominator[w] = d
-    return dominator
 
 
-@kernel("Tuple((uint32[::1], int64[::1]))(uint32[::1], uint32[::1], int64[::1])")
 def retained(order, dominator, sizes):
     """(dominator by node, retained size by node) from dominators by number."""
+    total = sizes.copy()
+    by_node = np.empty(order.size, np.uint32)
+    _retained(order, dominator, total, by_node)
+    return by_node, total
+
+
+@kernel("uint32[], uint32[], int64[], uint32[]")
+def _retained(order, dominator, total, by_node):
     nodes = order.size
-    total = np.empty(nodes, np.int64)
-    for v in range(nodes):
-        total[v] = sizes[v]
-    by_node = np.empty(nodes, np.uint32)
     for k in range(nodes - 1, 0, -1):
         v = order[k]
         d = order[dominator[k]]
         by_node[v] = d
         total[d] += total[v]
     by_node[order[0]] = order[0]
-    return by_node, total
 
 
-@kernel("Tuple((uint32[::1], uint32[::1]))(uint32[::1], int64)")
 def children(dominator, root):
     """(place of the first child, children) by node; children in the order of the nodes."""
     nodes = dominator.size
     start = np.zeros(nodes + 2, np.uint32)
+    found = np.empty(nodes - 1, np.uint32)
+    _children(dominator, root, start, found)
+    return start[: nodes + 1].copy(), found
+
+
+@kernel("uint32[], int64, uint32[], uint32[]")
+def _children(dominator, root, start, found):
+    nodes = dominator.size
     for v in range(nodes):
         if v != root:
             start[dominator[v] + 2] += 1
     for v in range(nodes):
         start[v + 2] += start[v + 1]
-    found = np.empty(nodes - 1, np.uint32)
     for v in range(nodes):
         if v != root:
             d = dominator[v]
             found[start[d + 1]] = v
             start[d + 1] += 1
-    return start[: nodes + 1].copy(), found

@@ -5,7 +5,7 @@ import numpy as np
 from memwatch_heap._jit import kernel
 
 
-@kernel("int64(uint8[::1], uint32[::1], uint8[::1])")
+@kernel("uint8[], uint32[], uint8[] -> int64")
 def greatest_name(edge_type, edge_name, indexed):
     """The greatest string index that an edge names; -1 where none does."""
     greatest = np.int64(-1)
@@ -15,10 +15,13 @@ def greatest_name(edge_type, edge_name, indexed):
     return greatest
 
 
-@kernel("int64(uint32[::1], uint64)", "int64(uint64[::1], uint64)")
 def repeated_id(ident, top):
     """The first node whose id an earlier node has too; -1 where all differ. No id is above top."""
-    seen = np.zeros(np.int64(top // np.uint64(64)) + 1, np.uint64)
+    return _repeated_id(ident, np.zeros(top // 64 + 1, np.uint64))
+
+
+@kernel("uint32[], uint64[] -> int64", "uint64[], uint64[] -> int64")
+def _repeated_id(ident, seen):
     for i in range(ident.size):
         word = np.uint64(ident[i]) // np.uint64(64)
         bit = np.uint64(1) << (np.uint64(ident[i]) % np.uint64(64))

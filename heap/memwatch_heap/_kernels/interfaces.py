@@ -1,14 +1,13 @@
 """Shapes of plain objects: which have the same properties, and which match a definition."""
 
 import numpy as np
-from numba import njit
 
-from memwatch_heap._jit import kernel
+from memwatch_heap._jit import helper, kernel
 
 _EMPTY = np.uint32(0xFFFFFFFF)
 
 
-@njit
+@helper
 def _next_property(e, end, edge_type, edge_name, kind, skipped):
     """The next edge from e on that is a property that counts; `end` where there is none."""
     while e < end and (edge_type[e] != kind or edge_name[e] == skipped):
@@ -16,7 +15,7 @@ def _next_property(e, end, edge_type, edge_name, kind, skipped):
     return e
 
 
-@njit
+@helper
 def _shape_end(first, last, edge_type, edge_name, kind, skipped, width, limit):
     """(hash of the properties that fit into the limit, place behind the last one)."""
     mixed = np.uint64(1469598103934665603)
@@ -36,10 +35,6 @@ def _shape_end(first, last, edge_type, edge_name, kind, skipped, width, limit):
     return mixed, behind
 
 
-@kernel(
-    "Tuple((uint32[::1], uint32[::1], uint32[::1], uint32[::1]))(uint32[::1], uint8[::1],"
-    " uint32[::1], uint32[::1], int64, int64, uint8[::1], int64)"
-)
 def group_shapes(first, edge_type, edge_name, nodes, kind, skipped, width, limit):
     """(group per node of `nodes`; per group: its first node, the end of its edges, its count).
 
@@ -56,6 +51,20 @@ def group_shapes(first, edge_type, edge_name, nodes, kind, skipped, width, limit
     ends = np.empty(nodes.size, np.uint32)
     counts = np.zeros(nodes.size, np.uint32)
     hashes = np.empty(nodes.size, np.uint64)
+    shape = (first, edge_type, edge_name, nodes, kind, skipped, width, limit)
+    groups = _group_shapes(*shape, table, group, sample, ends, counts, hashes)
+    return group, sample[:groups].copy(), ends[:groups].copy(), counts[:groups].copy()
+
+
+@kernel(
+    "uint32[], uint8[], uint32[], uint32[], int64, int64, uint8[], int64, uint32[], uint32[],"
+    " uint32[], uint32[], uint32[], uint64[] -> int64"
+)
+def _group_shapes(
+    first, edge_type, edge_name, nodes, kind, skipped, width, limit, table, group, sample, ends,
+    counts, hashes,
+):  # fmt: skip
+    room = table.size
     groups = 0
     for i in range(nodes.size):
         v = nodes[i]
@@ -90,13 +99,9 @@ def group_shapes(first, edge_type, edge_name, nodes, kind, skipped, width, limit
             slot = (slot + 1) & (room - 1)
         group[i] = found
         counts[found] += 1
-    return group, sample[:groups].copy(), ends[:groups].copy(), counts[:groups].copy()
+    return groups
 
 
-@kernel(
-    "int64[::1](uint32[::1], uint8[::1], uint32[::1], uint32[::1], int64, int64,"
-    " int32[::1], int32[::1], int64[::1], int32[::1], int32[::1])"
-)
 def match_shapes(
     first, edge_type, edge_name, nodes, kind, skipped, token_of, follower, place, users, needed
 ):
@@ -111,6 +116,20 @@ def match_shapes(
     seen = np.full(needed.size, -1, np.int64)
     turn = np.full(follower.size, -1, np.int64)
     current = np.zeros(follower.size, np.int32)
+    tokens = (token_of, follower, place, users, needed)
+    scratch = (have, seen, turn, current)
+    _match_shapes(first, edge_type, edge_name, nodes, kind, skipped, *tokens, best, *scratch)
+    return best
+
+
+@kernel(
+    "uint32[], uint8[], uint32[], uint32[], int64, int64, int32[], int32[], int64[], int32[],"
+    " int32[], int64[], int32[], int64[], int64[], int32[]"
+)
+def _match_shapes(
+    first, edge_type, edge_name, nodes, kind, skipped, token_of, follower, place, users, needed,
+    best, have, seen, turn, current,
+):  # fmt: skip
     for i in range(nodes.size):
         v = nodes[i]
         for e in range(first[v], first[v + 1]):
@@ -136,10 +155,9 @@ def match_shapes(
                     b = best[i]
                     if b < 0 or needed[d] > needed[b] or (needed[d] == needed[b] and d < b):
                         best[i] = d
-    return best
 
 
-_WIDTHS = "void(uint8[::1], {}[::1], uint8[::1], uint8[::1])"
+_WIDTHS = "uint8[], {}[], uint8[], uint8[]"
 
 
 @kernel(_WIDTHS.format("uint32"), _WIDTHS.format("uint64"))
@@ -164,7 +182,7 @@ def name_widths(data, closing, wanted, width):
         width[i] = length
 
 
-@kernel("void(uint32[::1], uint8[::1], uint32[::1], uint32[::1], int64, uint8[::1])")
+@kernel("uint32[], uint8[], uint32[], uint32[], int64, uint8[]")
 def mark_names(first, edge_type, edge_name, nodes, kind, wanted):
     """wanted[s] = 1 for every string that names an edge of type `kind` of one of the nodes."""
     for v in nodes:

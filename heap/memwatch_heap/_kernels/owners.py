@@ -8,14 +8,19 @@ NONE = 0xFFFF_FFFF
 CHAIN_STEPS = 4  # own class so many owners up: the link of a chain (node, closure, context, node)
 
 
-@kernel("uint32[::1](uint32[::1], uint8[::1], uint32[::1], uint32[::1], uint8[::1])")
 def dominating_edges(first, edge_type, to, idom, rank):
     """Per node the best edge from its dominator to it, NONE where no edge goes straight.
 
     `rank` says per edge type how well it names the way; 0 never does.
     """
+    best = np.full(idom.size, NONE, np.uint32)
+    _dominating_edges(first, edge_type, to, idom, rank, best)
+    return best
+
+
+@kernel("uint32[], uint8[], uint32[], uint32[], uint8[], uint32[]")
+def _dominating_edges(first, edge_type, to, idom, rank, best):
     nodes = idom.size
-    best = np.full(nodes, NONE, np.uint32)
     for v in range(nodes):
         for e in range(first[v], first[v + 1]):
             w = to[e]
@@ -23,24 +28,24 @@ def dominating_edges(first, edge_type, to, idom, rank):
                 continue
             if best[w] == NONE or rank[edge_type[e]] > rank[edge_type[best[w]]]:
                 best[w] = e
-    return best
 
 
-@kernel(
-    "Tuple((uint32[::1], uint8[::1]))"
-    "(uint32[::1], uint32[::1], uint8[::1], uint32[::1], uint8[::1], uint32[::1])"
-)
 def owners(order, idom, transparent, group, chains, label):
     """(owner, linked): the nearest solid dominator of each node, and whether it is a chain's link.
 
     A node in a chain (`chains` of its group: 1 own class a few owners up, 2 own class straight up
     and held by the same label) belongs to the owner of the chain's head. The root owns itself.
     """
+    parent, owner = np.empty(idom.size, np.uint32), np.empty(idom.size, np.uint32)
+    linked = np.zeros(idom.size, np.uint8)
+    _owners(order, idom, transparent, group, chains, label, parent, owner, linked)
+    return owner, linked
+
+
+@kernel("uint32[], uint32[], uint8[], uint32[], uint8[], uint32[], uint32[], uint32[], uint8[]")
+def _owners(order, idom, transparent, group, chains, label, parent, owner, linked):
     nodes = idom.size
     root = order[0]
-    parent = np.empty(nodes, np.uint32)
-    owner = np.empty(nodes, np.uint32)
-    linked = np.zeros(nodes, np.uint8)
     parent[root] = root
     owner[root] = root
     for i in range(1, nodes):
@@ -60,15 +65,18 @@ def owners(order, idom, transparent, group, chains, label):
                 linked[v] = 1
                 break
             w = parent[w]
-    return owner, linked
 
 
-@kernel("float64[::1](uint32[::1], uint32[::1], float64[::1], uint8[::1])")
 def sums(order, idom, weight, stop):
     """Per node the weight of all that it dominates; what is marked `stop` passes nothing on."""
     total = weight.copy()
+    _sums(order, idom, stop, total)
+    return total
+
+
+@kernel("uint32[], uint32[], uint8[], float64[]")
+def _sums(order, idom, stop, total):
     for i in range(order.size - 1, 0, -1):
         v = order[i]
         if not stop[v]:
             total[idom[v]] += total[v]
-    return total

@@ -7,10 +7,6 @@ from memwatch_heap._jit import kernel
 NONE = 0xFFFF_FFFF
 
 
-@kernel(
-    "int64(uint32[::1], uint8[::1], uint32[::1], uint32[::1], uint32[::1], uint8[::1],"
-    " uint8[::1], uint32[::1], uint8[::1], uint32[::1])"
-)
 def spread(first, edge_type, edge_name, to, sources, passes, seen, by, enter, never):
     """Spreads from the sources over edges of types that pass, into nodes that may be entered.
 
@@ -18,7 +14,16 @@ def spread(first, edge_type, edge_name, to, sources, passes, seen, by, enter, ne
     where this one stopped. Edges of a type above 1 in `passes` have names: those in `never`
     (ascending) are not taken. Returns how many nodes were reached.
     """
+    graph = (first, edge_type, edge_name, to)
     queue = np.empty(enter.size, np.uint32)
+    return _spread(*graph, sources, passes, seen, by, enter, never, queue)
+
+
+@kernel(
+    "uint32[], uint8[], uint32[], uint32[], uint32[], uint8[], uint8[], uint32[], uint8[],"
+    " uint32[], uint32[] -> int64"
+)
+def _spread(first, edge_type, edge_name, to, sources, passes, seen, by, enter, never, queue):
     tail = 0
     for i in range(sources.size):
         if not seen[sources[i]]:

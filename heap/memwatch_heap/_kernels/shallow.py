@@ -8,7 +8,6 @@ _NOBODY = np.uint32(0xFFFFFFFF)
 _SEVERAL = np.uint32(0xFFFFFFFE)
 
 
-@kernel("void(uint32[::1], uint8[::1], uint32[::1], uint8[::1], uint8[::1], int64, int64[::1])")
 def give_to_owners(first, edge_type, to, private, aloof, weak, sizes):
     """Adds the size of each private node to its only owner's and makes it 0.
 
@@ -16,8 +15,13 @@ def give_to_owners(first, edge_type, to, private, aloof, weak, sizes):
     weak and through private nodes only. Owners that are `aloof` get nothing.
     """
     nodes = first.size - 1
-    owner = np.empty(nodes, np.uint32)
-    stack = np.empty(2 * nodes, np.uint32)
+    scratch = (np.empty(nodes, np.uint32), np.empty(2 * nodes, np.uint32))
+    _give_to_owners(first, edge_type, to, private, aloof, weak, sizes, *scratch)
+
+
+@kernel("uint32[], uint8[], uint32[], uint8[], uint8[], int64, int64[], uint32[], uint32[]")
+def _give_to_owners(first, edge_type, to, private, aloof, weak, sizes, owner, stack):
+    nodes = first.size - 1
     for v in range(nodes):
         owner[v] = _NOBODY if private[v] else v
     for start in range(nodes):

@@ -1,12 +1,11 @@
 """Searches in a table of strings."""
 
 import numpy as np
-from numba import njit
 
-from memwatch_heap._jit import kernel
+from memwatch_heap._jit import helper, kernel
 
 
-@njit
+@helper
 def _opening(data, start):
     """The place behind the opening quote of the string whose separator stands at start."""
     while data[start] != 34:
@@ -14,7 +13,7 @@ def _opening(data, start):
     return start + 1
 
 
-_FIND = "void(uint8[::1], {}[::1], uint8[::1], int64[::1], int64[::1])"
+_FIND = "uint8[], {}[], uint8[], int64[], int64[]"
 
 
 @kernel(_FIND.format("uint32"), _FIND.format("uint64"))
@@ -47,7 +46,7 @@ def find_strings(data, closing, needles, ends, found):
                 found[k] = i
 
 
-_FLAG = "void(uint8[::1], {}[::1], uint8, uint8[::1])"
+_FLAG = "uint8[], {}[], int64, uint8[]"
 
 
 @kernel(_FLAG.format("uint32"), _FLAG.format("uint64"))
@@ -61,7 +60,7 @@ def strings_starting(data, closing, first, flags):
             flags[i] = 1
 
 
-_PAIRS = "int64(uint8[::1], {}[::1], uint8[::1], uint32[::1])"
+_PAIRS = "uint8[], {}[], uint8[], uint32[] -> int64"
 
 
 @kernel(_PAIRS.format("uint32"), _PAIRS.format("uint64"))

@@ -7,11 +7,11 @@ and zero. What happened is in `state`: see
 """
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
 
-from memwatch_heap._jit import kernel
+from memwatch_heap._jit import helper, kernel
+from memwatch_heap._machine import byte as _byte
+from memwatch_heap._machine import word as _word
+from memwatch_heap._machine import zeros_below as _zeros_below
 from memwatch_heap.formats.states import (
     EDGES,
     END,
@@ -42,50 +42,18 @@ _U8, _U16, _U32 = np.uint64(8), np.uint64(16), np.uint64(32)
 _U0 = np.uint64(0)
 
 
-@intrinsic
-def _word(context, address):
-    """The eight bytes at an address, as one little-endian number."""
-
-    def build(context, builder, signature, arguments):
-        wide = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-        return builder.load(wide, align=1)
-
-    return types.uint64(types.int64), build
-
-
-@intrinsic
-def _byte(context, address):
-    """The byte at an address."""
-
-    def build(context, builder, signature, arguments):
-        narrow = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-        return builder.zext(builder.load(narrow), ir.IntType(64))
-
-    return types.int64(types.int64), build
-
-
-@intrinsic
-def _zeros_below(context, number):
-    """How many zero bits stand below the lowest one."""
-
-    def build(context, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), build
-
-
 # The helpers below take addresses and return numbers, never arrays: an array that crosses a call
 # has its references counted, which costs more than the digits.
 
 
-@njit(forceinline=True)
+@helper
 def _eight_digits(word):
     word = (word & _LOW4) * np.uint64(2561) >> _U8
     word = (word & _PAIRS) * np.uint64(6553601) >> _U16
     return (word & _QUADS) * np.uint64(42949672960001) >> _U32
 
 
-@njit(forceinline=True)
+@helper
 def _number(at):
     """(value, digits) of the decimal number at an address; 0 digits for none, 99 beyond 2^53."""
     word = _word(at)
@@ -107,7 +75,7 @@ def _number(at):
     return value, digits
 
 
-@njit(forceinline=True)
+@helper
 def _blank(at, end):
     """The address of the first byte that is no white space."""
     while at < end:
@@ -122,7 +90,7 @@ def _blank(at, end):
 _COMMA, _BRACKET, _CUT, _ODD = 0, 1, 2, 3
 
 
-@njit(forceinline=True)
+@helper
 def _field(at, end):
     """(value, where to go on or what is odd, what follows) of the number at an address."""
     value, digits = _number(at)
@@ -144,7 +112,7 @@ def _field(at, end):
     return value, at, np.int64(_BRACKET if byte == 93 else _ODD)
 
 
-@njit(forceinline=True)
+@helper
 def _row_follows(at, end):
     """(where, what follows): _COMMA for a number, _BRACKET, or _CUT."""
     if 48 <= _byte(at) <= 57 and at < end:
@@ -155,13 +123,6 @@ def _row_follows(at, end):
     return at, np.int64(_BRACKET if _byte(at) == 93 else _COMMA)
 
 
-_NODES = (
-    "void(uint8[::1], int64, int64[::1], int64[::1], uint8[::1], uint32[::1], {0}[::1], {0}[::1],"
-    " uint32[::1], uint8[::1], uint32[::1])"
-)
-
-
-@kernel(_NODES.format("uint32"), _NODES.format("uint64"))
 def parse_nodes(buffer, end, state, layout, kind, name, ident, size, first_edge, detached, trace):
     """Rows of `nodes` into columns.
 
@@ -169,10 +130,24 @@ def parse_nodes(buffer, end, state, layout, kind, name, ident, size, first_edge,
     self_size, edge_count, and of detachedness and trace_node_id or -1. `detached` and `trace` are
     empty where the file has no such field. first_edge[i + 1] becomes the edges up to node i.
     """
+    row = np.zeros(layout[0], np.uint64)
+    columns = (kind, name, ident, size, first_edge, detached, trace)
+    _parse_nodes(buffer, end, state, layout, *columns, row)
+
+
+_NODES = (
+    "uint8[], int64, int64[], int64[], uint8[], uint32[], {0}[], {0}[], uint32[], uint8[],"
+    " uint32[], uint64[]"
+)
+
+
+@kernel(_NODES.format("uint32"), _NODES.format("uint64"))
+def _parse_nodes(
+    buffer, end, state, layout, kind, name, ident, size, first_edge, detached, trace, row
+):
     fields, kinds = layout[0], np.uint64(layout[1])
     f_type, f_name, f_id, f_size, f_edges = layout[2], layout[3], layout[4], layout[5], layout[6]
     f_detached, f_trace = layout[7], layout[8]
-    row = np.zeros(fields, np.uint64)
     limit = MAX_U32 if ident.itemsize == 4 else MAX_INTEGER
     rows, edges = state[ROW], np.uint64(state[EDGES])
     base = np.int64(buffer.ctypes.data)
@@ -225,18 +200,22 @@ def parse_nodes(buffer, end, state, layout, kind, name, ident, size, first_edge,
     state[STATUS], state[POS], state[ROW], state[EDGES] = status, done - base, rows, edges
 
 
-@kernel("void(uint8[::1], int64, int64[::1], int64[::1], uint8[::1], uint32[::1], uint32[::1])")
 def parse_edges(buffer, end, state, layout, kind, name, to):
     """Rows of `edges` into columns.
 
     layout: fields in a row, how many edge types there are, the field of type, name_or_index and
     to_node, the fields of a node's row, the number of nodes.
     """
+    row = np.zeros(layout[0], np.uint64)
+    _parse_edges(buffer, end, state, layout, kind, name, to, row)
+
+
+@kernel("uint8[], int64, int64[], int64[], uint8[], uint32[], uint32[], uint64[]")
+def _parse_edges(buffer, end, state, layout, kind, name, to, row):
     fields, kinds = layout[0], np.uint64(layout[1])
     f_type, f_name, f_to = layout[2], layout[3], layout[4]
     node_fields, nodes = np.uint64(layout[5]), np.uint64(layout[6])
     share = 1.0 / layout[5]
-    row = np.zeros(fields, np.uint64)
     rows = state[ROW]
     base = np.int64(buffer.ctypes.data)
     stop = base + end
@@ -283,7 +262,7 @@ def parse_edges(buffer, end, state, layout, kind, name, to):
     state[STATUS], state[POS], state[ROW] = status, done - base, rows
 
 
-@kernel("void(uint8[::1], int64, int64[::1], uint64[::1])")
+@kernel("uint8[], int64, int64[], uint64[]")
 def parse_numbers(buffer, end, state, out):
     """A flat array of numbers."""
     rows = state[ROW]
@@ -314,7 +293,7 @@ def parse_numbers(buffer, end, state, out):
     state[STATUS], state[POS], state[ROW] = status, done - base, rows
 
 
-@njit(forceinline=True)
+@helper
 def _find_mark(at, end):
     """The address of the next quote or backslash, `end` where there is none."""
     while at + 8 <= end:
@@ -329,7 +308,7 @@ def _find_mark(at, end):
     return at
 
 
-_STRINGS = "void(uint8[::1], int64, int64[::1], int64, {}[::1])"
+_STRINGS = "uint8[], int64, int64[], int64, {}[]"
 
 
 @kernel(_STRINGS.format("uint32"), _STRINGS.format("uint64"))
@@ -377,7 +356,7 @@ def scan_strings(buffer, end, state, offset, closing):
     state[POS], state[ROW], state[EDGES] = pos, row, inside
 
 
-@kernel("void(uint8[::1], int64, int64[::1])")
+@kernel("uint8[], int64, int64[]")
 def skip_value(buffer, end, state):
     """Steps over one JSON value of any kind; state[EDGES] is the depth, state[FIELD] the mode.
 

@@ -5,12 +5,16 @@ import numpy as np
 from memwatch_heap._jit import kernel
 
 
-@kernel("int64(uint8[::1], int64, uint64[:, ::1], uint32[::1], uint32[::1])")
 def parse_tree(text, fields, values, parent, stack):
     """Fills values[row] and parent[row]; returns the number of rows, -1 where it is no tree.
 
     A row has `fields` numbers and then the array of its children. A root is its own parent.
     """
+    return _parse_tree(text, fields, values.reshape(-1), parent, stack)
+
+
+@kernel("uint8[], int64, uint64[], uint32[], uint32[] -> int64")
+def _parse_tree(text, fields, values, parent, stack):
     row = np.int64(-1)
     depth = 0
     field = 0
@@ -27,7 +31,7 @@ def parse_tree(text, fields, values, parent, stack):
             if field == 0:
                 row += 1
                 parent[row] = stack[depth - 1] if depth > 1 else row
-            values[row, field] = value
+            values[row * fields + field] = value
             field += 1
             continue
         if byte == 91:
