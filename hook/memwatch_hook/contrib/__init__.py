@@ -1,0 +1,1 @@
+"""Middleware for web frameworks; each module needs its own framework and nothing else."""
