@@ -6,9 +6,13 @@ import pickle
 from wsgiref.handlers import SimpleHandler
 from wsgiref.util import FileWrapper
 
+import pytest
+
+pytest.importorskip("django", reason="no Django: run make .venv/installed")
+pytest.importorskip("flask", reason="no Flask: run make .venv/installed")
+
 import django
 import flask
-import pytest
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
@@ -255,7 +259,7 @@ def test_flask_tells_its_routes():
     """The rule, not the address, is the label."""
     app = flask.Flask(__name__)
     app.add_url_rule("/orders/<int:number>", "order", lambda number: str(number))
-    app.wsgi_app = wsgi.MemwatchMiddleware(app.wsgi_app)
+    app.wsgi_app = wsgi.MemwatchMiddleware(app.wsgi_app)  # type: ignore[method-assign]
     client = app.test_client()
     for number in range(3):
         answer = client.get(f"/orders/{number}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig  # type: ignore[import-not-found]
+from django.apps import AppConfig
 
 import memwatch_hook
 

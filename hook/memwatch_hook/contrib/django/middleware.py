@@ -108,9 +108,9 @@ def _route(request: Any) -> str:
 
 def _is_asynchronous(function: Any) -> bool:
     try:
-        from asgiref.sync import iscoroutinefunction  # type: ignore[import-not-found]
+        from asgiref.sync import iscoroutinefunction
     except ImportError:  # asgiref before 3.6, with Django before 4.2
-        from asyncio import iscoroutinefunction
+        from asyncio import iscoroutinefunction  # type: ignore[assignment]
     return bool(iscoroutinefunction(function))
 
 
