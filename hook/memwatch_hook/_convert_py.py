@@ -1,6 +1,6 @@
 """The pure-Python converter of heap dumps: the twin of csrc/convert.c, checked against it.
 
-It gives the same bytes, about twenty times slower.
+It gives the same bytes, some seventy times slower (9 s a million objects).
 """
 
 from __future__ import annotations
