@@ -113,6 +113,20 @@ class CaptureCost:
 
 
 @dataclass(frozen=True, slots=True)
+class HeapWalk:
+    """What a heap walker of ours saw; what `rss_bytes` has above `heap_bytes` no object explains."""
+
+    walker: str = ""
+    way: str = ""
+    objects: int = 0
+    heap_bytes: int = 0
+    rss_bytes: int = 0
+    walk_millis: int = 0
+    dump_bytes: int = 0
+    convert_millis: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Preflight:
     """What a capture is expected to cost, and what there is."""
 
@@ -246,6 +260,7 @@ class Snapshot:
     memory: MemorySample | None = None
     notes: tuple[str, ...] = ()
     id_epoch: str = ""
+    walk: HeapWalk | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ def snapshot(id: str = "n-1", **changes: Any) -> model.Snapshot:
         "memory": model.MemorySample(sample_time=4_999, rss_bytes=1 << 40),
         "cost": model.CaptureCost(pause_millis=3, pause_source=model.PauseSource.RUNTIME),
         "notes": ("a note\x00 with\nodd characters ☃",),
+        "walk": model.HeapWalk("c", "clone", 9, 1 << 40, 1 << 41, 7, 99, 5),
     }
     return model.Snapshot(**{**fields, **changes})
 

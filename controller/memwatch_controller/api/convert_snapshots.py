@@ -45,6 +45,16 @@ _COST_FIGURES = (
     "rss_after_bytes",
     "duration_millis",
 )
+_WALK_FIGURES = (
+    "walker",
+    "way",
+    "objects",
+    "heap_bytes",
+    "rss_bytes",
+    "walk_millis",
+    "dump_bytes",
+    "convert_millis",
+)
 _SNAPSHOT_TEXTS = (
     "id",
     "request_id",
@@ -186,6 +196,9 @@ def snapshot_to_pb(snapshot: model.Snapshot) -> snapshots_pb2.Snapshot:
         message.cost.CopyFrom(common_pb2.CaptureCost(pause_source=source, **figures))
     if snapshot.memory is not None:
         message.memory.CopyFrom(sample_to_pb(snapshot.memory))
+    if (walk := snapshot.walk) is not None:
+        figures = {name: getattr(walk, name) for name in _WALK_FIGURES}
+        message.walk.CopyFrom(snapshots_pb2.HeapWalk(**figures))
     return message
 
 
@@ -204,5 +217,12 @@ def snapshot_from_pb(message: snapshots_pb2.Snapshot) -> model.Snapshot:
         cost=cost,
         memory=sample_from_pb(message.memory) if message.HasField("memory") else None,
         notes=tuple(message.notes),
+        walk=_walk_from_pb(message),
         **{name: getattr(message, name) for name in _SNAPSHOT_TEXTS},
     )
+
+
+def _walk_from_pb(message: snapshots_pb2.Snapshot) -> model.HeapWalk | None:
+    if not message.HasField("walk"):
+        return None
+    return model.HeapWalk(**{name: getattr(message.walk, name) for name in _WALK_FIGURES})

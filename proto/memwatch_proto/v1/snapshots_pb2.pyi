@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Snapshot(_message.Message):
-    __slots__ = ("id", "request_id", "target_id", "session_id", "phase", "kind", "way", "runtime", "runtime_version", "service", "container_id", "capture_time", "raw_size_bytes", "raw_sha256", "stored_size_bytes", "stored_sha256", "cost", "file_name", "late", "late_millis", "memory", "notes", "id_epoch", "profile_kind", "end_time", "content_type")
+    __slots__ = ("id", "request_id", "target_id", "session_id", "phase", "kind", "way", "runtime", "runtime_version", "service", "container_id", "capture_time", "raw_size_bytes", "raw_sha256", "stored_size_bytes", "stored_sha256", "cost", "file_name", "late", "late_millis", "memory", "notes", "id_epoch", "profile_kind", "end_time", "content_type", "walk")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class Snapshot(_message.Message):
     PROFILE_KIND_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    WALK_FIELD_NUMBER: _ClassVar[int]
     id: str
     request_id: str
     target_id: str
@@ -64,7 +65,28 @@ class Snapshot(_message.Message):
     profile_kind: _common_pb2.ProfileKind
     end_time: _timestamp_pb2.Timestamp
     content_type: str
-    def __init__(self, id: _Optional[str] = ..., request_id: _Optional[str] = ..., target_id: _Optional[str] = ..., session_id: _Optional[str] = ..., phase: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., runtime: _Optional[_Union[_common_pb2.Runtime, str]] = ..., runtime_version: _Optional[str] = ..., service: _Optional[str] = ..., container_id: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., raw_size_bytes: _Optional[int] = ..., raw_sha256: _Optional[str] = ..., stored_size_bytes: _Optional[int] = ..., stored_sha256: _Optional[str] = ..., cost: _Optional[_Union[_common_pb2.CaptureCost, _Mapping]] = ..., file_name: _Optional[str] = ..., late: _Optional[bool] = ..., late_millis: _Optional[int] = ..., memory: _Optional[_Union[_common_pb2.MemorySample, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., id_epoch: _Optional[str] = ..., profile_kind: _Optional[_Union[_common_pb2.ProfileKind, str]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_type: _Optional[str] = ...) -> None: ...
+    walk: HeapWalk
+    def __init__(self, id: _Optional[str] = ..., request_id: _Optional[str] = ..., target_id: _Optional[str] = ..., session_id: _Optional[str] = ..., phase: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., runtime: _Optional[_Union[_common_pb2.Runtime, str]] = ..., runtime_version: _Optional[str] = ..., service: _Optional[str] = ..., container_id: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., raw_size_bytes: _Optional[int] = ..., raw_sha256: _Optional[str] = ..., stored_size_bytes: _Optional[int] = ..., stored_sha256: _Optional[str] = ..., cost: _Optional[_Union[_common_pb2.CaptureCost, _Mapping]] = ..., file_name: _Optional[str] = ..., late: _Optional[bool] = ..., late_millis: _Optional[int] = ..., memory: _Optional[_Union[_common_pb2.MemorySample, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., id_epoch: _Optional[str] = ..., profile_kind: _Optional[_Union[_common_pb2.ProfileKind, str]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_type: _Optional[str] = ..., walk: _Optional[_Union[HeapWalk, _Mapping]] = ...) -> None: ...
+
+class HeapWalk(_message.Message):
+    __slots__ = ("walker", "way", "objects", "heap_bytes", "rss_bytes", "walk_millis", "dump_bytes", "convert_millis")
+    WALKER_FIELD_NUMBER: _ClassVar[int]
+    WAY_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    HEAP_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WALK_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    DUMP_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CONVERT_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    walker: str
+    way: str
+    objects: int
+    heap_bytes: int
+    rss_bytes: int
+    walk_millis: int
+    dump_bytes: int
+    convert_millis: int
+    def __init__(self, walker: _Optional[str] = ..., way: _Optional[str] = ..., objects: _Optional[int] = ..., heap_bytes: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., walk_millis: _Optional[int] = ..., dump_bytes: _Optional[int] = ..., convert_millis: _Optional[int] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("offset_bytes", "data", "crc32c", "sha256", "total_size_bytes")
