@@ -29,6 +29,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	@$(BIN)/python -m tests.support.runtimes
+	@$(BIN)/python -m tests.support.fork_addon
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS) $(ARGS)
 
 # Programs are started and killed on two shared cores: a failed test gets one second try, and the summary names it.

@@ -10,6 +10,8 @@ const HOOK_VERSION = '0.1.0';
 const PROTOCOL = 1;
 const HELLO = 1, REQUEST = 2, DATA = 4, RESULT = 5, ERROR = 6, CANCEL = 7;
 const COMMANDS = ['info', 'stats', 'gc', 'heap'];
+// How a heap snapshot can be asked for; an agent must not ask an older hook for another way.
+const PAUSES = ['blocking', 'forked'];
 
 const HEADER_BYTES = 5;
 const MAX_JSON_BYTES = 64 * 1024;
@@ -26,6 +28,15 @@ const MAX_MESSAGE_CHARS = 500;
 // How long a snapshot, which blocks the app anyway, may wait in all for a slow agent before the
 // rest of it is kept in memory instead.
 const MAX_WAIT_MILLIS = 500;
+// Stands beside this file where it was built: takes snapshots in a forked child.
+const ADDON = 'memwatch-fork.node';
+// How long a fork waits for an instant at which no other thread of the process runs.
+const MAX_QUIET_WAIT_MILLIS = 250;
+// A child of lower priority leaves the app its CPU; it is as fast where there is some to spare.
+const CHILD_NICE = 10;
+// A child that sleeps for so long although its bytes are read waits for a thread it does not have.
+const CHILD_QUIET_MILLIS = 3000;
+const CHILD_DEADLINE_MILLIS = 900000;
 // Package managers run for a moment, and are nobody's service.
 const NOT_SERVICES = /(^|[\\/])(npm|npx|yarn|yarnpkg|pnpm|pnpx|corepack)(-cli)?(\.c?js)?$/;
 
@@ -73,8 +84,12 @@ function preparedDirectory() {
   return directory;
 }
 
+function newHook(addonPlaces) {
+  return { ticks: startTicks(), connections: 0, heapRuns: false, fork: null, addonPlaces };
+}
+
 function start() {
-  const hook = { ticks: startTicks(), connections: 0, heapRuns: false };
+  const hook = newHook(null);
   const directory = preparedDirectory();
   const path = require('path').join(directory, `node-${process.pid}-${hook.ticks}.sock`);
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) return;
@@ -130,11 +145,20 @@ function frame(type, payload) {
 }
 
 function say(connection, type, fields) {
-  connection.socket.write(frame(type, Buffer.from(JSON.stringify(fields))));
+  const bytes = frame(type, Buffer.from(JSON.stringify(fields)));
+  // While a child's bytes go out past the event loop, a word in between would break its frames.
+  if (connection.held) connection.held.push(bytes);
+  else connection.socket.write(bytes);
 }
 
-function refuse(connection, id, reason, message) {
-  say(connection, ERROR, { id, reason, message: String(message).slice(0, MAX_MESSAGE_CHARS) });
+function giveUp(job) {
+  job.cancelled = true;
+  if (job.cancel) quietly(job.cancel);
+}
+
+function refuse(connection, id, reason, message, details = {}) {
+  const text = String(message).slice(0, MAX_MESSAGE_CHARS);
+  say(connection, ERROR, { id, reason, message: text, ...details });
 }
 
 function accept(hook, socket) {
@@ -145,10 +169,10 @@ function accept(hook, socket) {
     return;
   }
   hook.connections += 1;
-  const connection = { hook, socket, input: Buffer.alloc(0), job: null };
+  const connection = { hook, socket, input: Buffer.alloc(0), job: null, held: null };
   socket.on('close', quiet(() => {
     hook.connections -= 1;
-    if (connection.job) connection.job.cancelled = true;
+    if (connection.job) giveUp(connection.job);
   }));
   socket.on('data', quiet((bytes) => {
     if (!receive(connection, bytes)) socket.destroy();
@@ -172,7 +196,7 @@ function receive(connection, bytes) {
 }
 
 function understand(connection, type, payload) {
-  if (type === CANCEL && connection.job) connection.job.cancelled = true;
+  if (type === CANCEL && connection.job) giveUp(connection.job);
   if (type !== REQUEST) return true;
   const request = quietly(() => JSON.parse(payload.toString('utf8')));
   if (typeof request !== 'object' || request === null) return false;
@@ -180,18 +204,18 @@ function understand(connection, type, payload) {
   if (connection.job) {
     refuse(connection, request.id, 'BUSY', 'cannot run a second request: one runs at a time');
   } else {
-    run(connection, request.id, request.command);
+    run(connection, request);
   }
   return true;
 }
 
-function run(connection, id, command) {
+function run(connection, { id, command, options }) {
   const answer = (result) => say(connection, RESULT, { id, result });
   try {
     if (command === 'info') answer(info(connection.hook));
     else if (command === 'stats') answer(stats());
     else if (command === 'gc') answer(collect());
-    else if (command === 'heap') heap(connection, id);
+    else if (command === 'heap') heap(connection, id, options || {});
     else {
       const message = `cannot run command '${command}': this hook does not know it`;
       refuse(connection, id, 'UNKNOWN_COMMAND', message);
@@ -213,6 +237,7 @@ function whoAmI(hook) {
     start_ticks: hook.ticks,
     service: process.env.MEMWATCH_SERVICE_NAME || '',
     commands: COMMANDS,
+    pauses: PAUSES,
   };
 }
 
@@ -271,18 +296,24 @@ function collect() {
 
 // ---- heap -------------------------------------------------------------------------------------
 
+function heap(connection, id, options) {
+  if (connection.hook.heapRuns) {
+    refuse(connection, id, 'BUSY', 'cannot take a snapshot: another one is being taken');
+  } else if (options.pause === 'forked') {
+    forkedHeap(connection, id, options);
+  } else {
+    blockingHeap(connection, id);
+  }
+}
+
 /**
  * Takes the snapshot and sends it. V8 builds and writes it in one go, whatever its stream's reader
  * says, so every piece is written to the socket right there, while the app stands still anyway:
  * kept for later, the pieces would cost the app the size of the file. What a slow agent leaves
  * over after MAX_WAIT_MILLIS is kept after all, and sent from the event loop.
  */
-function heap(connection, id) {
+function blockingHeap(connection, id) {
   const { hook } = connection;
-  if (hook.heapRuns) {
-    refuse(connection, id, 'BUSY', 'cannot take a snapshot: another one is being taken');
-    return;
-  }
   hook.heapRuns = true;
   const job = { cancelled: false, outlet: new Outlet(connection.socket) };
   connection.job = job;
@@ -424,14 +455,153 @@ class Outlet {
   }
 }
 
+// ---- heap, from a forked child ----------------------------------------------------------------
+
+/**
+ * Takes the snapshot in a forked child (hook/node/fork/): the app stands still for the fork alone.
+ * The child's bytes go to the agent past the event loop, from a thread of the addon's.
+ */
+function forkedHeap(connection, id, options) {
+  const { hook } = connection;
+  const { addon, missing } = loadedAddon(hook);
+  if (!addon) {
+    refuse(connection, id, 'CANNOT_FORK', `cannot fork: ${missing}`);
+    return;
+  }
+  hook.heapRuns = true;
+  const job = { cancelled: false, cancel: null, addon, pause: 0, error: null, waitUntil: 0 };
+  connection.job = job;
+  const end = quiet((outcome) => {
+    hook.heapRuns = false;
+    connection.job = null;
+    release(connection, outcome);
+    tellOutcome(connection, id, job, outcome);
+  });
+  // What was said before must be on its way when the thread begins to write.
+  connection.socket.write(Buffer.alloc(0), quiet(() => {
+    connection.held = [];
+    try {
+      begin(connection, id, job, options, end);
+    } catch (error) {
+      job.error = error;
+      end({ cause: 'unready' });
+    }
+  }));
+}
+
+/** The addon, loaded once and when it is first needed; or why it cannot be. */
+function loadedAddon(hook) {
+  if (hook.fork) return hook.fork;
+  const places = hook.addonPlaces || [require('path').join(__dirname, ADDON)];
+  const missing = [];
+  for (const place of places) {
+    const loaded = { exports: {} };
+    try {
+      process.dlopen(loaded, place);
+      hook.fork = { addon: loaded.exports };
+      return hook.fork;
+    } catch (error) {
+      missing.push(String(error.message || error));
+    }
+  }
+  return { missing: `its addon cannot be loaded (${missing.join('; ') || 'nobody says where it is'})` };
+}
+
+function begin(connection, id, job, options, end) {
+  const { addon } = job;
+  const wait = limit(options.wait_millis, MAX_QUIET_WAIT_MILLIS);
+  job.waitUntil = performance.now() + wait;
+  const attempt = addon.begin({
+    id,
+    fd: connection.socket._handle.fd,
+    deadlineMillis: limit(options.deadline_millis, CHILD_DEADLINE_MILLIS),
+    quietMillis: limit(options.quiet_millis, CHILD_QUIET_MILLIS),
+    maxBytes: limit(options.max_bytes, 0),
+    nice: limit(options.nice, CHILD_NICE),
+  }, quiet((event, outcome) => {
+    if (event === 'ended') end(outcome);
+    else forkWhenQuiet(job, attempt);
+  }));
+  job.cancel = () => addon.cancel(attempt);
+  if (job.cancelled) job.cancel();
+}
+
+function limit(value, otherwise) {
+  return Number.isFinite(value) && value >= 0 ? value : otherwise;
+}
+
+/**
+ * A thread that runs at the instant of the fork may hold what the child will wait for, in vain.
+ * V8's workers sleep most of the time: an instant at which all threads do is worth waiting for.
+ */
+function forkWhenQuiet(job, attempt) {
+  const { addon } = job;
+  if (job.cancelled) return;
+  if (performance.now() < job.waitUntil && addon.busyThreads() > 0) {
+    setTimeout(quiet(() => forkWhenQuiet(job, attempt)), 1).unref();
+    return;
+  }
+  const { writeHeapSnapshot } = require('v8');
+  try {
+    job.pause = addon.fork(attempt, () => writeHeapSnapshot('/proc/self/fd/3')).pauseMillis;
+  } catch (error) {
+    job.error = error;
+    addon.cancel(attempt);
+  }
+}
+
+/** Says what had to wait for the child's last frame. */
+function release(connection, outcome) {
+  const held = connection.held || [];
+  connection.held = null;
+  if (outcome.torn) connection.socket.destroy(); // nobody could tell where a frame begins
+  else for (const bytes of held) connection.socket.write(bytes);
+}
+
+function tellOutcome(connection, id, job, outcome) {
+  const cost = {
+    pause: 'forked',
+    pause_millis: Math.round(job.pause * 1000) / 1000,
+    cpu_millis: Math.round((outcome.cpuMillis || 0) + job.pause),
+    extra_memory_bytes: outcome.peakBytes || 0,
+    duration_millis: outcome.wallMillis || 0,
+  };
+  if (job.error) {
+    refuse(connection, id, 'CHILD_FAILED', `cannot fork: ${job.error.message}`, cost);
+  } else if (job.cancelled) {
+    refuse(connection, id, 'CANCELLED', 'cannot go on: it was given up', cost);
+  } else if (outcome.cause) {
+    const message = `cannot take a snapshot in a child: ${whyItFailed(outcome)}`;
+    refuse(connection, id, 'CHILD_FAILED', message, { cause: outcome.cause, ...cost });
+  } else {
+    const objects = outcome.objects >= 0 ? outcome.objects : null;
+    say(connection, RESULT, { id, result: { size_bytes: outcome.sizeBytes, objects, notes: [], ...cost } });
+  }
+}
+
+function whyItFailed({ cause, message, peakBytes, status }) {
+  const megabytes = Math.round(peakBytes / 1e6);
+  switch (cause) {
+    case 'reader': return 'nobody read its bytes';
+    case 'deadline': return 'it was not done by its deadline, and was ended';
+    case 'quiet': return 'it hung, and was ended';
+    case 'memory': return `it took ${megabytes} MB, more than it was allowed, and was ended`;
+    case 'stuck': return `it could not go on: ${message}`;
+    case 'threw': return message;
+    case 'unready': return message || 'it could not be set up';
+    default: return message ? `it crashed (${message})` : `it was ended (wait status ${status})`;
+  }
+}
+
 // ---- the ways in -----------------------------------------------------------------------------
 
 /**
  * For an agent that has put this file into a process through its inspector: connects to the agent
- * instead of listening. Nothing is left in the process when that connection ends.
+ * instead of listening. When that connection ends, all that is left in the process is the addon,
+ * if a snapshot was forked; it is found at one of `addonPlaces`.
  */
-function dial(port, token) {
-  const hook = { ticks: startTicks(), connections: 0, heapRuns: false };
+function dial(port, token, addonPlaces) {
+  const hook = newHook(addonPlaces);
   const socket = require('net').connect({ host: '127.0.0.1', port });
   socket.unref();
   socket.on('error', () => {});

@@ -22,6 +22,8 @@ NPM_PACKAGES = {
     "esbuild": "0.25.12",
     "@memlab/heap-analysis": "2.0.5",
     "heap-snapshot-toolkit": "1.1.3",
+    # What hook/node is built with.
+    "node-api-headers": "1.9.0",
 }
 PYTHON_MINORS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 # Servers that the Python hook is tested in, under each interpreter.
