@@ -96,7 +96,8 @@ def _suspect_lines(rank: int, suspect: Document) -> list[str]:
     ]
     where = suspect.get("where")
     if where:
-        lines.append(f"   from {where.get('script')}:{where.get('line')} ({where.get('what')})")
+        line = f":{where['line']}" if where.get("line") else ""
+        lines.append(f"   from {where.get('script')}{line} ({where.get('what')})")
     why = "; ".join(map(str, suspect.get("why") or []))
     lines.append(f"   {suspect.get('state')} ({_percent(suspect.get('confidence', 0))}): {why}")
     return lines

@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 
 from memwatch_heap import rules
+from memwatch_heap.contexts import sources_of
 from memwatch_heap.graph import HeapGraph
-from memwatch_heap.locations import source_of
 
 # A function with more constants than this, inner functions and all, is told as not known.
 _MAX_NODES = 2000
@@ -122,5 +122,5 @@ class Functions:
         edges = np.flatnonzero(graph.edge_name == np.uint32(name))
         edges = edges[graph.edge_type[edges] == graph.edge_code("internal")][::-1]
         return list(
-            zip(source_of(graph, edges).tolist(), graph.edge_to[edges].tolist(), strict=True)
+            zip(sources_of(graph, edges).tolist(), graph.edge_to[edges].tolist(), strict=True)
         )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from memwatch_heap import rules
 from memwatch_heap.code_places import CodePlaces, Place, is_engine_script, short_name
+from memwatch_heap.function_code import Functions
 from memwatch_heap.graph import U32, HeapGraph
 
 __all__ = ["Place", "Sources", "is_engine_script", "short_name", "source_of"]
@@ -19,7 +20,6 @@ _BREADTH = 200
 # How the function that fills a container is told: by two words at least, in so many functions.
 _SURE = 4
 _MAX_FUNCTIONS = 2000
-_MAX_CODE_NODES = 400
 
 
 class Sources:
@@ -28,6 +28,7 @@ class Sources:
     def __init__(self, graph: HeapGraph) -> None:
         self._graph = graph
         self._code = CodePlaces(graph)
+        self._functions = Functions(graph)
         self._shared, self._script, self._context = graph.strings.find(
             "shared", "script", "context"
         )
@@ -75,16 +76,8 @@ class Sources:
         Each word has a weight. A function's constants hold the names of what it calls and of the
         module's variables that it uses; nothing is guessed where they are below `_SURE` together.
         """
-        numbers = [number for number, name in self.scripts.items() if name == script]
-        places, graph = self._graph.locations, self._graph
-        rows = np.flatnonzero(np.isin(places.script, np.array(numbers, np.uint32)))
-        nodes = places.node[rows]
-        # The function at the very start is the module itself: it holds all code and says nothing.
-        inside = (places.line[rows] > 0) | (places.column[rows] > 0)
-        nodes = nodes[inside & (graph.node_type[nodes] == graph.node_code("closure"))]
-        nodes = nodes[:_MAX_FUNCTIONS]
         best, least = None, (_SURE - 1, 0)
-        for node in nodes.tolist():
+        for node in self._functions_of(script):
             words = self.words_of(node)
             # The code of a function holds that of those inside it: the smallest one is meant.
             score = (sum(wanted[word] for word in words & wanted.keys()), -len(words))
@@ -92,31 +85,44 @@ class Sources:
                 best, least = node, score
         return None if best is None else self.of(best)
 
-    def words_of(self, closure: int) -> set[str]:
-        """The strings in a function's code: what it calls, sets and names."""
-        graph = self._graph
-        code, hidden = graph.node_code("code"), graph.node_code("hidden")
-        seen, stack, words = {closure}, [(closure, 0)], set()
-        while stack and len(seen) < _MAX_CODE_NODES:
-            at, depth = stack.pop()
-            for edge in graph.edges_of(at):
-                to = int(graph.edge_to[edge])
-                if to in seen or not self._is_code_edge(edge, depth):
-                    continue
-                seen.add(to)
-                if graph.node_type[to] in (code, hidden):
-                    stack.append((to, depth + 1))
-                elif depth and graph.type_of(to) == "string":
-                    words.add(graph.name_of(to))
-        return words
+    def of_way(self, start: int, nodes: Iterable[int]) -> Place | None:
+        """Where a container is from, by the way to it.
 
-    def _is_code_edge(self, edge: int, depth: int) -> bool:
-        """Whether an edge leads from a function to its code, or on within that."""
-        kind = self._graph.edge_types[int(self._graph.edge_type[edge])]
-        label = self._graph.edge_label(edge)
-        if depth == 0:
-            return label == "shared"
-        return kind == "hidden" or label in rules.CODE_LABELS
+        That is, the program's class or function nearest to it, else the file of the module that
+        the way starts at.
+        """
+        for node in nodes:
+            place = self.of(node)
+            if place is not None and not place.is_engine:
+                return place
+        return self._code.place_of_module(start)
+
+    def remover(self, script: str, name: str, methods: Iterable[str]) -> Place | None:
+        """A function of a script whose code names a container and a method that takes out of it."""
+        for node in self._functions_of(script):
+            words = self.words_of(node)
+            if name in words and not words.isdisjoint(methods):
+                return self.of(node)
+        return None
+
+    def _functions_of(self, script: str) -> list[int]:
+        """Closures of the functions of a script, at most _MAX_FUNCTIONS, one of each function."""
+        numbers = [number for number, name in self.scripts.items() if name == script]
+        places, graph = self._graph.locations, self._graph
+        mine = np.isin(places.script, np.array(numbers, np.uint32))
+        # The function at the very start is the module itself: it holds all code and says nothing.
+        mine &= (places.line > 0) | (places.column > 0)
+        mine &= graph.node_type[places.node] == graph.node_code("closure")
+        rows = np.flatnonzero(mine)
+        at = np.stack([places.line[rows], places.column[rows], graph.node_name[places.node[rows]]])
+        _, one = np.unique(at, axis=1, return_index=True)
+        found: list[int] = places.node[rows[np.sort(one)]][:_MAX_FUNCTIONS].tolist()
+        return found
+
+    def words_of(self, closure: int) -> frozenset[str]:
+        """The strings in a function's code: what it calls, sets and names."""
+        shared = self._follow(closure, (self._shared,))
+        return frozenset() if shared < 0 else self._functions.code_of(shared).names
 
     def near(self, node: int, enter: NDArray[np.bool_]) -> Place | None:
         """The place of a node, else of the nearest thing that it holds; the program's own first."""

@@ -1,6 +1,6 @@
 """The way from a root to an object, by what stays: modules, globals, and only at last frames."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from memwatch_heap._backend import kernels
 from memwatch_heap.graph import U8, HeapGraph
 from memwatch_heap.holders import NO_EDGE, SEE_THROUGH, Holders
 from memwatch_heap.locations import Sources, is_engine_script, short_name, source_of
+from memwatch_heap.modules import exports
 
 _MAX_STEPS = 200  # a path longer than this is cut: it is a chain, not a place
 _NAMED = ("context", "property", "shortcut", "internal")
@@ -49,6 +50,7 @@ class Paths:
         self._graph = graph = holders.graph
         self._sources = sources
         self._roots: dict[int, str] = {}
+        self._exports = {export.cell: export for export in exports(graph)}
         self._seen = np.zeros(graph.node_count, np.uint8)
         self._by = np.full(graph.node_count, NO_EDGE, np.uint32)
         self._search(holders, old)
@@ -65,9 +67,20 @@ class Paths:
         steps.reverse()
         root = self._roots.get(node, "")
         if root:
-            script = self._sources.script_of_context(node)
-            return Path(node, root, tuple(steps), True, script)
+            return Path(node, root, tuple(self._named(node, steps)), True, self._script(node))
         return self._from_made_up(node, steps)
+
+    def _named(self, start: int, steps: list[Step]) -> list[Step]:
+        """The steps, the first by the variable's name where an exported one lives in its cell."""
+        export = self._exports.get(start)
+        if export is None or not steps:
+            return steps
+        return [replace(steps[0], kind="context", label=export.name), *steps[1:]]
+
+    def _script(self, start: int) -> str:
+        """The script of a root that is a module's context or one of its exported variables."""
+        export = self._exports.get(start)
+        return self._sources.script_of_context(start if export is None else export.context)
 
     def _from_made_up(self, node: int, steps: list[Step]) -> Path:
         """A path that only a made-up root has (a thread, a handle): the last of those names it."""
@@ -119,6 +132,10 @@ class Paths:
             script = self._sources.script_of_context(context)
             if old[context] and script:
                 (engine if is_engine_script(script) else own)[context] = short_name(script)
+        for cell, export in self._exports.items():
+            for modules in (own, engine):
+                if old[cell] and export.context in modules:
+                    modules[cell] = modules[export.context]
         return {**own, **_python_modules(self._graph)}, engine
 
     def _global_objects(self) -> dict[int, str]:

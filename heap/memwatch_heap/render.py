@@ -73,7 +73,8 @@ def _growth(suspect: Suspect) -> str:
 def _where(suspect: Suspect) -> str:
     where = suspect.where
     assert where is not None
-    return f"{where.script}:{where.line} ({where.what})"
+    line = f":{where.line}" if where.line else ""
+    return f"{where.script}{line} ({where.what})"
 
 
 def _cleared(cleared: Cleared) -> str:

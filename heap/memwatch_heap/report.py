@@ -13,7 +13,7 @@ _MAX_TEXT = 240  # of one string
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A place in the source, counted from 1; `what` is there (a class, a function)."""
+    """A place in the source, counted from 1 (0: not known); `what` is there, such as a class."""
 
     script: str
     line: int

@@ -185,6 +185,18 @@ ADDERS = {
     "Promise": ("then", "finally"),
     "timers": ("setTimeout", "setInterval", "setImmediate"),
 }
+# Methods that take something out of a container, by its kind: where code names such a one together
+# with the container, two snapshots cannot tell a leak from a bound that is not reached yet.
+REMOVERS = {
+    "Map": ("delete", "clear"),
+    "Set": ("delete", "clear"),
+    "Array": ("pop", "shift", "splice"),
+}
+# Parts of containers that are only there where the container has a bound.
+BOUNDED_PARTS = {
+    "functools._lru_list_elem": "an lru_cache with a maxsize lets go when it is full",
+}
+
 # Classes whose objects stand for a function that has begun and not ended.
 RUNNING = {
     "Generator": "async function or generator",

@@ -50,11 +50,18 @@ def judge(series: Series, seconds: Sequence[float] | None = None) -> Judgement:
     return _growing(series, lost)
 
 
-def weigh(judgement: Judgement, new: int, share: float, in_engine: bool) -> Judgement:
-    """Takes back what is too small to be sure of, and what the runtime does by itself."""
+def weigh(
+    judgement: Judgement, new: int, share: float, in_engine: bool, bound: str = ""
+) -> Judgement:
+    """Takes back what is too small to be sure of, and what the runtime does by itself.
+
+    `bound` says, in words, what speaks for a bound that is not reached yet.
+    """
     if judgement.state is not State.LEAKING:
         return judgement
-    if in_engine:
+    if bound:
+        why = bound
+    elif in_engine:
         why = "it is inside the runtime, which keeps caches of its own"
     elif new < LIMITS.few and share < LIMITS.small_share:
         why = f"{new} objects are a small part of what is new"

@@ -216,7 +216,8 @@ class _Inquiry:
         share = round(min(site.weight / max(new_bytes, 1), 1.0), 3)
         in_engine = bool(said.script) and is_engine_script(said.script)
         in_engine = in_engine and (place is None or place.is_engine)
-        judgement = weigh(finding.judgement, series.new, share, in_engine)
+        bound = self._bound(site, said)
+        judgement = weigh(finding.judgement, series.new, share, in_engine, bound)
         names = [self._class_name(items)] + [
             class_word(holders.group_names[group]) for group in reversed(site.main.via)
         ]
@@ -244,6 +245,21 @@ class _Inquiry:
             ),
         )  # fmt: skip
 
+    def _bound(self, site: Site, said: Said) -> str:
+        """What speaks for a bound that the container has not reached yet; empty where nothing does.
+
+        Code that takes objects out says nothing against a third snapshot, where all stayed.
+        """
+        parts = (self._holders.group_names[pile.group] for pile in site.piles)
+        known = [rules.BOUNDED_PARTS[part] for part in parts if part in rules.BOUNDED_PARTS]
+        if known or len(self._growth.ledgers) > 2 or not said.labels:
+            return known[0] if known else ""
+        methods = rules.REMOVERS.get(said.kind, ())
+        place = self._sources.remover(said.script, said.labels[-1], methods) if methods else None
+        if place is None:
+            return ""
+        return f"{place.what} ({place}) takes objects out, so it may have a bound not reached yet"
+
     def _place(self, items: NDArray[np.intp], said: Said) -> Place | None:
         """Where the objects come from, else the function that puts them where they are."""
         place = self._sources.near(int(items[-1]), self._new)
@@ -253,7 +269,8 @@ class _Inquiry:
         wanted = dict.fromkeys(self._keys(int(items[-1])), weights["key"])
         wanted |= dict.fromkeys(rules.ADDERS.get(said.kind, ()), weights["adder"])
         wanted |= dict.fromkeys(said.labels, weights["container"])
-        return self._sources.adder(said.script, wanted) or place
+        filler = self._sources.adder(said.script, wanted)
+        return filler or place or self._sources.of_way(said.start, reversed(said.nodes))
 
     def _keys(self, item: int) -> list[str]:
         """The properties of an object, by which the code that makes it may be known."""

@@ -23,6 +23,7 @@ class Said:
         kind: what it is (`Map`, `EventEmitter`).
         part: which part of it (`listeners of 'close'`); mostly empty.
         script: the script that `root` is, whole. labels: the names in `name`.
+        start: the node that `root` is. nodes: those on the way from there, the container last.
     """
 
     root: str
@@ -31,6 +32,8 @@ class Said:
     part: str
     script: str = ""
     labels: tuple[str, ...] = ()
+    start: int = -1
+    nodes: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         root = f"{self.root}: " if self.root else ""
@@ -59,7 +62,8 @@ def say(holders: Holders, path: Path, container: int, linked: bool) -> Said:
             break
     name = expression(steps) or class_word(holders.group_of(container))
     labels = tuple(step.label for step in steps if step.kind in ("context", "property"))
-    return Said(path.root, name, kind, part, path.script, labels)
+    nodes = tuple(step.node for step in path.steps)
+    return Said(path.root, name, kind, part, path.script, labels, path.start, nodes)
 
 
 def kind_of(holders: Holders, container: int, linked: bool) -> str:

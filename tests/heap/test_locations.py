@@ -38,6 +38,19 @@ def test_the_innermost_function_fills_the_container():
     assert found.what == "function write"
 
 
+def test_code_that_takes_objects_out_is_found():
+    """It names the container and a method that removes; either alone says nothing."""
+    module = Module()
+    module.function("read", 101, line=1, words=("cache", "get"))
+    module.function("close", 103, line=2, words=("sockets", "delete"))
+    sources = Sources(module.graph())
+    assert sources.remover(SCRIPT, "cache", ("delete", "clear")) is None
+    module.function("evict", 105, line=3, words=("cache", "delete", "size"))
+    found = Sources(module.graph()).remover(SCRIPT, "cache", ("delete", "clear"))
+    assert found is not None
+    assert found.what == "function evict"
+
+
 def test_too_few_words_are_no_place():
     """A method's name alone may stand in any function."""
     module = Module()
@@ -60,7 +73,20 @@ def python():
     heap.edge(report, "internal", "__class__", cls)
     function = heap.node("closure", "app.handle", held_by=heap.root)
     heap.node("code", "handle (/srv/my (old) app.py:7)", held_by=function)
-    return CodePlaces(heap.graph()), {"report": report, "function": function, "type": cls}
+    cache = heap.node("object", "functools._lru_cache_wrapper", held_by=heap.root)
+    own = heap.node("object", "dict", held_by=cache, edge=("internal", "__dict__"))
+    heap.edge(own, "property", "__wrapped__", function)
+    module = heap.node("object", "module", held_by=heap.root)
+    variables = heap.node("object", "dict", held_by=module, edge=("internal", "__dict__"))
+    for name, file, space in (("a", "/usr/x.py", own), ("b", "/usr/x.py", own)):
+        other = heap.node("closure", name, held_by=variables, edge=("property", name))
+        heap.node("code", f"{name} ({file}:3)", held_by=other)
+        heap.edge(other, "property", "__globals__", space)
+    main = heap.node("closure", "main", held_by=variables, edge=("property", "main"))
+    heap.node("code", "main (/srv/app.py:3)", held_by=main)
+    heap.edge(main, "property", "__globals__", variables)
+    nodes = {"report": report, "function": function, "type": cls, "cache": cache, "module": module}
+    return CodePlaces(heap.graph()), nodes
 
 
 def test_a_python_function_leads_to_its_code(python):
@@ -75,6 +101,18 @@ def test_a_python_object_leads_to_the_first_method_of_its_class(python):
     """Lines, not the order of the namespace, say which method is first."""
     places, nodes = python
     assert places.place_of(nodes["report"]) == Place("/srv/app.py", 12, 0, "class app.Report")
+
+
+def test_a_wrapper_is_where_the_function_is_that_it_wraps(python):
+    """A cache of results is known by the function that was cached."""
+    places, nodes = python
+    assert places.place_of(nodes["cache"]) == places.place_of(nodes["function"])
+
+
+def test_a_module_is_in_the_file_of_its_own_functions(python):
+    """However many it imports; its line is not known."""
+    places, nodes = python
+    assert places.place_of_module(nodes["module"]) == Place("/srv/app.py", 0, 0, "module")
 
 
 def test_what_has_no_code_has_no_place(python):

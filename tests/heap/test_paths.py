@@ -36,6 +36,27 @@ def test_a_global_is_reached_from_the_global_object():
     assert (path.root, [step.label for step in path.steps]) == ("globalThis", ["audit"])
 
 
+def test_an_exported_variable_is_reached_from_its_module():
+    """It lives in a cell under its name in the table of exports, and not in the context."""
+    module = Module()
+    record = module.node(
+        "hidden",
+        "system / SourceTextModule",
+        held_by=module.context,
+        edge=("internal", "extension"),
+    )
+    cell = module.node("hidden", "system / Cell", node_id=1001)
+    cache = module.node("object", "Map", node_id=1003, held_by=cell, edge=("internal", "value"))
+    table = module.node("array", "", node_id=1005, held_by=record, edge=("hidden", 0))
+    module.node("string", "cache", node_id=1007, held_by=table, edge=("internal", "5"))
+    own = module.node("array", "", node_id=1009, held_by=record, edge=("hidden", 5))
+    module.edge(table, "internal", "6", cell)
+    module.edge(own, "internal", "0", cell)
+    path = path_to(module, cache)
+    assert (path.root, path.script, path.stable) == ("app.js", "/srv/app.js", True)
+    assert [(step.kind, step.label) for step in path.steps] == [("context", "cache")]
+
+
 def test_what_lived_before_is_the_better_way():
     """A shorter way over a new object is not stable."""
     module = Module()

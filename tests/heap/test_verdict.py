@@ -110,6 +110,26 @@ def test_the_function_that_fills_the_container_is_the_place():
     assert (where.script, where.line, where.what) == ("/srv/app.js", 30, "function remember")
 
 
+def evicting(count, methods):
+    """A module whose Map `cache` holds reports, with a function that uses it."""
+    module = Module()
+    trim = module.function("trim", 13, line=29, words=("cache", *methods))
+    module.edge(module.globals, "property", "trim", trim)
+    cache = module.variable("cache", "Map", 1003)
+    module.fill(module.table(cache, 1001), reports(0, count))
+    return module.graph()
+
+
+def test_code_that_takes_objects_out_leaves_two_snapshots_open():
+    """It may keep a bound that is not reached yet; a third snapshot decides."""
+    heaps = [evicting(count, ["delete"]) for count in (20, 50, 80)]
+    (suspect,) = explain(heaps[:2]).suspects
+    assert suspect.state == "growing, not sure"
+    assert "function trim (app.js:30) takes objects out" in suspect.why[-1]
+    assert explain(heaps).verdict == "leaking"
+    assert explain([evicting(20, ["set"]), evicting(50, ["set"])]).verdict == "leaking"
+
+
 def test_files_are_read_one_by_one(tmp_path):
     """Paths do as well as graphs, packed or not, and name the snapshots."""
     paths = []

@@ -13,7 +13,7 @@ FOLDER = ROOT / "tests" / "apps" / "corpus"
 
 WARM_UNITS = 100  # work before the first snapshot, so that full caches are full
 UNITS = 120  # work between two snapshots; no divisor of a corpus program's own limits
-SUFFIXES = {"node": ".js", "python": ".py"}
+SUFFIXES = {"node": (".js", ".mjs"), "python": (".py",)}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def read_program(path: Path, runtime: str) -> Program:
 
 def programs(runtime: str) -> list[Program]:
     """Every program of a runtime (`node`, `python`), by name."""
-    files = sorted((FOLDER / runtime).glob(f"*{SUFFIXES[runtime]}"))
+    files = sorted(f for f in (FOLDER / runtime).iterdir() if f.suffix in SUFFIXES[runtime])
     return [read_program(path, runtime) for path in files if path.stem != "harness"]
 
 

@@ -1,5 +1,5 @@
 // A bounded cache that is still filling at the second snapshot and full at the third.
-// truth: {"verdict": "not leaking", "two": "any"}
+// truth: {"verdict": "not leaking", "two": "growing, not sure"}
 'use strict';
 const { serve } = require('./harness');
 
