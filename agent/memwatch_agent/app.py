@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 
 import memwatch_proto
 from memwatch_agent import metrics, procfs
+from memwatch_agent.appmetrics import AppMetrics
 from memwatch_agent.captures import Captures
 from memwatch_agent.drivers.base import Runtime, Way
 from memwatch_agent.drivers.hook import HookDriver
@@ -123,6 +124,7 @@ class Agent:
         table = ProcessTable(PROC, settings.pids)
         self._roster = Roster(table, hooks, sampler, self._place, bool(settings.pids))
         self._figures = Figures(self._roster, drivers, time.monotonic)
+        self._app_metrics = AppMetrics(self._roster, HookDriver(), time.monotonic)
         self._agent_id = state.agent_id()
         self._spool = Spool(state.path / "spool", settings.spool_quota_bytes, free_bytes)
         taker = Taker(
@@ -146,7 +148,9 @@ class Agent:
         """Serves until `stop` is set."""
         collector = AgentCollector(self.own_health, lambda: self._figures.latest, own_figures)
         listen = self._settings.metrics_listen
-        with metrics.serving(listen, collector) if listen else contextlib.nullcontext():
+        self._app_metrics.serve_from(asyncio.get_running_loop())
+        collectors = (collector, self._app_metrics)
+        with metrics.serving(listen, *collectors) if listen else contextlib.nullcontext():
             await self._serve_calls(stop)
 
     async def _serve_calls(self, stop: asyncio.Event) -> None:

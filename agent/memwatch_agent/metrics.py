@@ -198,14 +198,15 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
 
 
 @contextlib.contextmanager
-def serving(listen: str, collector: Collector) -> Iterator[str]:
+def serving(listen: str, *collectors: Collector) -> Iterator[str]:
     """Serves /metrics in a thread while the block runs; gives the address it is bound to.
 
     Raises:
         SettingsError: the address cannot be bound.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
+    for collector in collectors:
+        registry.register(collector)
     try:
         server = _bound(listen)
     except OSError as error:

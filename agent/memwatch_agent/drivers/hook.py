@@ -155,6 +155,10 @@ class HookLink:
         """The hook's own figures, as the wire's `stats` command tells them."""
         return await self._ask("stats", {"types": types})
 
+    async def metrics(self, offset: int = 0) -> Mapping[str, Any]:
+        """One page of what the app tells, as the wire's `metrics` command has it."""
+        return await self._ask("metrics", {"offset": offset})
+
     async def figures(self) -> HeapFigures:
         """How big the heap is: bytes of V8's, the number of tracked objects of CPython's."""
         stats = await self.stats()
