@@ -1,4 +1,4 @@
-"""The commands that a hook answers at once: info, stats, gc (`heap` takes a child: snapshot.py)."""
+"""The commands that a hook answers at once: info, stats, gc; the others are artifact kinds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = "0.1.0"
-COMMANDS = ("info", "stats", "gc", "heap", "metrics")
+COMMANDS = ("info", "stats", "gc", "heap", "metrics", "profile")
 
 MAX_ARGV_CHARS = 512  # of argv in `info`: it may hold anything
 MAX_TYPES = 300  # rows of `stats`: they must fit into one JSON frame

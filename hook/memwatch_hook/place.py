@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import _socket
 import os
+import time
 
 RUNTIME = "python"
+RECORDING = ".memray"  # how the name of a file that memray writes ends
 MAX_PATH_BYTES = 107  # what a Unix socket's address can hold
 SOCKET, DUMP = ".sock", ".dump"
+RECORDING_SECONDS = 60.0  # memray writes every few milliseconds: an older file is a leftover
 MAX_TIDIED = 1000  # names looked at when we tidy up, so that a full directory costs no start-up
 
 
@@ -116,6 +119,13 @@ def _remove_own(path: str) -> None:
             os.unlink(path)
     except OSError:
         pass
+
+
+def _is_alive(path: str) -> bool:
+    """Whether a socket answers, or a file is written to."""
+    if path.endswith(RECORDING):
+        return time.time() - os.stat(path).st_mtime < RECORDING_SECONDS
+    return _answers(path)
 
 
 def _answers(path: str) -> bool:

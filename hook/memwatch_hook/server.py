@@ -21,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .profiles.recording import Recording
+
 MAX_CONNECTIONS = 8  # an agent needs two; the rest is for people who look
 MAX_WAITING = 16  # requests that a peer may send ahead on one connection
 MAX_OUTPUT_BYTES = 256 << 10  # answers that a peer has not read; it is dropped beyond
@@ -39,6 +41,7 @@ class Connection:
         self.socket = socket
         self.output = bytearray()
         self.waiting: list[wire.Request] = []
+        self.stopped = False
         self._descriptor = -1  # goes out with the byte of `output` at `_descriptor_at`
         self._descriptor_at = 0
         self._decoder = wire.Decoder()
@@ -59,6 +62,8 @@ class Connection:
         for kind, payload in self._decoder.feed(data):
             if kind == wire.CANCEL:
                 cancelled = True
+            elif kind == wire.STOP:
+                self.stopped = True
             elif kind == wire.REQUEST:
                 self._take(payload)
         return cancelled
@@ -125,8 +130,9 @@ class Server:
         self._path = ""
         self._pid = os.getpid()
         self._connections: dict[int, Connection] = {}
-        self._snapshot: Snapshot | None = None
+        self._snapshot: Snapshot | Recording | None = None
         self._snapshot_of: Connection | None = None
+        self._recording: Recording | None = None  # the snapshot, where it is a recording
         self._snapshot_id = 0
         self._tidied = 0.0
         self._stopping = False
@@ -232,13 +238,17 @@ class Server:
         connection.flush()
         if connection.receive() and self._snapshot_of is connection:
             self._end_snapshot(wire.CANCELLED, "cannot finish the snapshot: it was cancelled")
+        if connection.stopped:
+            connection.stopped = False
+            if self._recording is not None and self._snapshot_of is connection:
+                self._recording.stop()
 
     def _work(self, connection: Connection) -> None:
         """Does what a peer asked for; nothing while its snapshot runs or its answers pile up."""
         while connection.waiting and not connection.output and self._snapshot_of is not connection:
             request = connection.waiting.pop(0)
             try:
-                if request.command == "heap":
+                if request.command in ("heap", "profile"):
                     self._start_snapshot(connection, request)
                 else:
                     connection.send(wire.result(request.id, commands.answer(request)))
@@ -256,14 +266,20 @@ class Server:
             raise wire.RequestError(
                 wire.BUSY, "cannot take a snapshot: another one is being taken; try again later"
             )
-        snapshot = Snapshot(connection.socket, request)
+        snapshot: Snapshot | Recording
+        if request.command == "profile":
+            from .profiles.recording import Recording
+
+            snapshot = self._recording = Recording(connection.socket, request)
+        else:
+            snapshot = Snapshot(connection.socket, request)
         snapshot.start()
         self._snapshot, self._snapshot_of, self._snapshot_id = snapshot, connection, request.id
 
-    def _take_snapshot(self) -> Snapshot:
+    def _take_snapshot(self) -> Snapshot | Recording:
         snapshot = self._snapshot
         assert snapshot is not None
-        self._snapshot = self._snapshot_of = None
+        self._snapshot = self._snapshot_of = self._recording = None
         return snapshot
 
     def _look_after_snapshot(self) -> None:
@@ -296,7 +312,11 @@ class Server:
         self._say_last(connection, snapshot, wire.error(self._snapshot_id, reason, text))
 
     def _say_last(
-        self, connection: Connection, snapshot: Snapshot, answer: bytes, artifact: int = -1
+        self,
+        connection: Connection,
+        snapshot: Snapshot | Recording,
+        answer: bytes,
+        artifact: int = -1,
     ) -> None:
         snapshot.close()
         if snapshot.left_half_frame:
