@@ -65,6 +65,8 @@ class HookFinder:
         self._folders = tuple(folders)
         self._clock = clock
         self._now = now
+        #: Pids whose socket is there and does not answer, as of the last `find`.
+        self.silent: frozenset[int] = frozenset()
         self._current: set[tuple[Path, int]] = set()
         self._asked: dict[tuple[Path, int], _Asked] = {}
 
@@ -74,6 +76,8 @@ class HookFinder:
         self._current = {key for _, key in sockets}
         asked = await asyncio.gather(*(self._ask(key, None) for _, key in sockets))
         hooks = {}
+        pairs = zip(sockets, asked, strict=True)
+        self.silent = frozenset(found.pid for (found, _), hello in pairs if hello is None)
         for (found, (path, _)), hello in zip(sockets, asked, strict=True):
             if hello and (hello.pid, hello.start_ticks) == (found.inner_pid, found.start_ticks):
                 hooks[found.pid] = Hook(path, hello)

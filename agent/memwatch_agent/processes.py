@@ -17,7 +17,7 @@ from memwatch_agent.containers import Container, container_of
 from memwatch_agent.drivers.base import Process, Runtime
 
 #: What the agent looks at in a process's environment; the rest may be secret and is not kept.
-ENVIRON_PREFIXES = ("NODE_OPTIONS", "MEMWATCH_")
+ENVIRON_PREFIXES = ("NODE_OPTIONS", "PYTHONPATH", "MEMWATCH_")
 
 #: A target's command line is cut here.
 MAX_COMMAND_CHARS = 512

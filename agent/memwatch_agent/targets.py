@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from memwatch_agent import procfs
+from memwatch_agent import procfs, unhooked
 from memwatch_agent.drivers.base import HeapFigures, Process, Runtime, Way
 from memwatch_agent.errors import TargetNotFoundError
 from memwatch_agent.hooks import Hook, HookFinder, described
@@ -19,6 +19,11 @@ from memwatch_proto.v1 import common_pb2, targets_pb2
 MIN_AGE_SECONDS = 2.0
 
 _CAP_KILL = 5
+
+_NO_HOOK = (
+    "no memwatch hook answers in it; start it with `python -m memwatch_hook` "
+    "or with the hook's bootstrap folder on PYTHONPATH"
+)
 
 WAYS = {Way.HOOK: common_pb2.CAPTURE_WAY_HOOK, Way.ATTACH: common_pb2.CAPTURE_WAY_ATTACH}
 RUNTIMES = {Runtime.NODE: common_pb2.RUNTIME_NODE, Runtime.PYTHON: common_pb2.RUNTIME_PYTHON}
@@ -76,18 +81,23 @@ def read_place(proc: Path, pod_uid: str) -> tuple[int, bool, str]:
     return os.geteuid(), bool(capabilities >> _CAP_KILL & 1), pod_uid or boot.strip()
 
 
-def ways_into(found: Found, hook: Hook | None, place: Place) -> tuple[tuple[Way, ...], str]:
-    """The ways into a process, best first, and why there is none. Pure."""
+def ways_into(
+    found: Found, hook: Hook | None, place: Place, no_hook: str = ""
+) -> tuple[tuple[Way, ...], str]:
+    """The ways into a process, best first, and why there is none. Pure.
+
+    `no_hook`: why a Python process has no hook that answers, where that was looked at.
+    """
     ways: list[Way] = []
     if hook is not None and "heap" in hook.hello.commands:
         ways.append(Way.HOOK)
-    obstacle = _attach_obstacle(found, place)
+    obstacle = _attach_obstacle(found, place, no_hook or _NO_HOOK)
     if not obstacle:
         ways.append(Way.ATTACH)
     return tuple(ways), "" if ways else obstacle
 
 
-def _attach_obstacle(found: Found, place: Place) -> str:
+def _attach_obstacle(found: Found, place: Place, no_hook: str) -> str:
     """Why a process cannot be captured without a hook, with the next step; "" where it can."""
     if found.runtime is None:
         return "it runs neither Node.js nor CPython, and memwatch captures only these"
@@ -98,10 +108,7 @@ def _attach_obstacle(found: Found, place: Place) -> str:
             f"run the agent as uid {found.uid}"
         )
     if found.runtime is Runtime.PYTHON:
-        return (
-            "no memwatch hook answers in it; start it with `python -m memwatch_hook` "
-            "or with the hook's bootstrap folder on PYTHONPATH"
-        )
+        return no_hook
     if not found.visible:
         return "its pid namespace is not the agent's; share it, or update the hook in it"
     if found.same_network is False:
@@ -217,7 +224,11 @@ class Roster:
             pairs = [pair for pair in pairs if pair[1] or self._settled(pair[0])]
             for found, hook in await self._hooks.find_invisible(processes, hooks.values()):
                 pairs.append((self._placed(found), hook))
-        targets = (self._target(described(found, hook), hook) for found, hook in pairs)
+        reasons = await asyncio.to_thread(self._reasons, pairs)
+        targets = (
+            self._target(described(found, hook), hook, reasons.get(found.pid, ""))
+            for found, hook in pairs
+        )
         self._targets = {target.id: target for target in targets}
 
     def _settled(self, found: Found) -> bool:
@@ -227,7 +238,15 @@ class Roster:
         """A process known by its hook alone, at the time that its start ticks tell."""
         return replace(found, start_seconds=self._table.start_seconds(found.start_ticks))
 
-    def _target(self, found: Found, hook: Hook | None) -> Target:
-        ways, unavailable = ways_into(found, hook, self.place)
+    def _reasons(self, pairs: Sequence[tuple[Found, Hook | None]]) -> dict[int, str]:
+        """Why each Python process without a hook has none."""
+        return {
+            found.pid: unhooked.why(unhooked.look(found, found.pid in self._hooks.silent))
+            for found, hook in pairs
+            if hook is None and found.runtime is Runtime.PYTHON
+        }
+
+    def _target(self, found: Found, hook: Hook | None, why: str) -> Target:
+        ways, unavailable = ways_into(found, hook, self.place, why)
         service = found.service or self.place.service or service_name(found.runtime, found.argv)
         return Target(found.id(self.place.host_key), found, hook, ways, unavailable, service)

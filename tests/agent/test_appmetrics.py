@@ -111,7 +111,7 @@ class Silent(HookDriver):
     """Opens no link for a minute."""
 
     @contextlib.asynccontextmanager
-    async def open(self, target):  # type: ignore[override]
+    async def open(self, target):
         await asyncio.sleep(60)
         yield
 
