@@ -66,7 +66,7 @@ class Peer:
         payload = await self.reader.readexactly(int.from_bytes(head[:4], "big"))
         return head[4], payload
 
-    def ask(self, command: str = "heap", **options: object) -> int:
+    def ask(self, command: str = "heap", **options: Any) -> int:
         """Sends a request; returns its id."""
         self.last_id += 1
         request = {"id": self.last_id, "command": command, "options": options}
@@ -85,7 +85,7 @@ class Peer:
             else:
                 return Outcome(type_, json.loads(payload), b"".join(parts), stages)
 
-    async def forked(self, **options: object) -> Outcome:
+    async def forked(self, **options: Any) -> Outcome:
         """A forked snapshot, or why there is none."""
         self.ask(pause="forked", **options)
         return await self.outcome()

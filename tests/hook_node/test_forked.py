@@ -1,21 +1,15 @@
 """Snapshots from a forked child (`hook/node/fork/`) in real Node processes."""
 
-import asyncio
 import json
 import os
-import re
-import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from memwatch_agent.drivers import hookwire as wire
 from tests.agent.drivers.apps import COMMONJS, MAJORS, App, node_app, planted
 from tests.hook_node.forking import Peer, addon
-from tests.hook_node.test_hook_node import HOOK, hooked, target_of
-from tests.support.processes import wait_until
+from tests.hook_node.test_hook_node import hooked, target_of
 
 #: A server that tells how long its loop stood still, and whether its own children are well.
 SERVER = COMMONJS.replace("r.end('ok')", "answer(q, r)") + (
@@ -34,7 +28,9 @@ function answer(request, response) {
 function spawned(response) {
   const began = performance.now();
   const child = spawn('/bin/sh', ['-c', 'exit 7']);
-  child.on('exit', (code) => response.end(JSON.stringify({ code, took: performance.now() - began })));
+  child.on('exit', (code) => {
+    response.end(JSON.stringify({ code, took: performance.now() - began }));
+  });
 }
 """
 )
