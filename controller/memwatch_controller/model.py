@@ -46,6 +46,22 @@ class CaptureWay(StrEnum):
     ATTACH = "attach"
 
 
+class PauseMode(StrEnum):
+    """How long a target may stand still for a snapshot."""
+
+    AUTO = ""
+    NEVER = "never"
+    BLOCKING = "blocking"
+
+
+class CaptureManner(StrEnum):
+    """Who wrote a snapshot: a forked child, or the process itself while it stood still."""
+
+    UNKNOWN = ""
+    FORKED = "forked"
+    BLOCKING = "blocking"
+
+
 class PauseSource(StrEnum):
     """How a pause was measured."""
 
@@ -100,6 +116,17 @@ class MemorySample:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureTry:
+    """One try at a snapshot; `failure` is empty for the one that took it."""
+
+    manner: CaptureManner = CaptureManner.UNKNOWN
+    failure: str = ""
+    pause_millis: int = 0
+    duration_millis: int = 0
+    extra_memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CaptureCost:
     """What taking one snapshot cost the target, measured."""
 
@@ -110,6 +137,8 @@ class CaptureCost:
     rss_before_bytes: int = 0
     rss_after_bytes: int = 0
     duration_millis: int = 0
+    manner: CaptureManner = CaptureManner.UNKNOWN
+    tries: tuple[CaptureTry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +156,18 @@ class HeapWalk:
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a capture would cost in one manner."""
+
+    manner: CaptureManner = CaptureManner.UNKNOWN
+    pause_millis: int = 0
+    duration_millis: int = 0
+    extra_memory_bytes: int = 0
+    learned_from: int = 0
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Preflight:
     """What a capture is expected to cost, and what there is."""
 
@@ -137,6 +178,9 @@ class Preflight:
     learned_from: int = 0
     allowed: bool = True
     refusal: str = ""
+    manner: CaptureManner = CaptureManner.UNKNOWN
+    duration_millis: int = 0
+    forecasts: tuple[Forecast, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +271,7 @@ class CaptureOrder:
     phase: str = ""
     max_pause_millis: int = 0
     timeout_millis: int = 0
+    pause: PauseMode = PauseMode.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +341,7 @@ class SessionPlan:
     service: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     strategy: str = ""
+    pause: PauseMode = PauseMode.AUTO
 
 
 @dataclass(frozen=True, slots=True)

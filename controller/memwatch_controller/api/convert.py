@@ -5,6 +5,8 @@ With `convert_snapshots` the only place that knows both protobuf and our own val
 
 from memwatch_controller import model
 from memwatch_controller.api.convert_snapshots import (
+    pause_mode_from_pb,
+    pause_mode_to_pb,
     progress_to_pb,
     runtime_from_pb,
     runtime_to_pb,
@@ -155,6 +157,7 @@ def plan_from_pb(message: sessions_pb2.SessionPlan) -> model.SessionPlan:
         way=way_from_pb(message.way),
         force=message.force,
         max_pause_millis=message.max_pause_millis,
+        pause=pause_mode_from_pb(message.pause),
         service=message.service,
         labels=dict(message.labels),
         strategy=message.strategy,
@@ -173,6 +176,7 @@ def plan_to_pb(plan: model.SessionPlan) -> sessions_pb2.SessionPlan:
         way=way_to_pb(plan.way),
         force=plan.force,
         max_pause_millis=plan.max_pause_millis,
+        pause=pause_mode_to_pb(plan.pause),
         service=plan.service,
         labels=plan.labels,
         strategy=plan.strategy,

@@ -17,6 +17,15 @@ _PAUSE_SOURCES = {
     model.PauseSource.RUNTIME: common_pb2.PAUSE_SOURCE_RUNTIME,
     model.PauseSource.ROUND_TRIP: common_pb2.PAUSE_SOURCE_ROUND_TRIP,
 }
+_PAUSE_MODES = {
+    model.PauseMode.AUTO: common_pb2.PAUSE_MODE_AUTO,
+    model.PauseMode.NEVER: common_pb2.PAUSE_MODE_NEVER,
+    model.PauseMode.BLOCKING: common_pb2.PAUSE_MODE_BLOCKING,
+}
+_MANNERS = {
+    model.CaptureManner.FORKED: common_pb2.CAPTURE_MANNER_FORKED,
+    model.CaptureManner.BLOCKING: common_pb2.CAPTURE_MANNER_BLOCKING,
+}
 _STAGES = {
     model.CaptureStage.PREFLIGHT: agents_pb2.CAPTURE_STAGE_PREFLIGHT,
     model.CaptureStage.CONNECTING: agents_pb2.CAPTURE_STAGE_CONNECTING,
@@ -26,6 +35,8 @@ _STAGES = {
 _RUNTIMES_BACK = {value: key for key, value in _RUNTIMES.items()}
 _WAYS_BACK = {value: key for key, value in _WAYS.items()}
 _PAUSE_SOURCES_BACK = {value: key for key, value in _PAUSE_SOURCES.items()}
+_PAUSE_MODES_BACK = {value: key for key, value in _PAUSE_MODES.items()}
+_MANNERS_BACK = {value: key for key, value in _MANNERS.items()}
 _STAGES_BACK = {value: key for key, value in _STAGES.items()}
 
 _SAMPLE_FIGURES = (
@@ -44,6 +55,14 @@ _COST_FIGURES = (
     "rss_before_bytes",
     "rss_after_bytes",
     "duration_millis",
+)
+_TRY_FIGURES = ("failure", "pause_millis", "duration_millis", "extra_memory_bytes")
+_FORECAST_FIGURES = (
+    "pause_millis",
+    "duration_millis",
+    "extra_memory_bytes",
+    "learned_from",
+    "refusal",
 )
 _WALK_FIGURES = (
     "walker",
@@ -107,6 +126,56 @@ def way_from_pb(way: "common_pb2.CaptureWay") -> model.CaptureWay:
     return _WAYS_BACK.get(way, model.CaptureWay.ANY)
 
 
+def pause_mode_to_pb(mode: model.PauseMode) -> "common_pb2.PauseMode":
+    """A pause mode as its enum."""
+    return _PAUSE_MODES[mode]
+
+
+def pause_mode_from_pb(mode: "common_pb2.PauseMode") -> model.PauseMode:
+    """A pause mode of its enum; a newer one is auto."""
+    return _PAUSE_MODES_BACK.get(mode, model.PauseMode.AUTO)
+
+
+def _manner_to_pb(manner: model.CaptureManner) -> "common_pb2.CaptureManner":
+    return _MANNERS.get(manner, common_pb2.CAPTURE_MANNER_UNSPECIFIED)
+
+
+def _manner_from_pb(manner: "common_pb2.CaptureManner") -> model.CaptureManner:
+    return _MANNERS_BACK.get(manner, model.CaptureManner.UNKNOWN)
+
+
+def _cost_to_pb(cost: model.CaptureCost) -> common_pb2.CaptureCost:
+    tries = [
+        common_pb2.CaptureTry(
+            manner=_manner_to_pb(one.manner),
+            **{name: getattr(one, name) for name in _TRY_FIGURES},
+        )
+        for one in cost.tries
+    ]
+    return common_pb2.CaptureCost(
+        pause_source=_PAUSE_SOURCES.get(cost.pause_source, common_pb2.PAUSE_SOURCE_UNSPECIFIED),
+        manner=_manner_to_pb(cost.manner),
+        tries=tries,
+        **{name: getattr(cost, name) for name in _COST_FIGURES},
+    )
+
+
+def _cost_from_pb(message: common_pb2.CaptureCost) -> model.CaptureCost:
+    tries = tuple(
+        model.CaptureTry(
+            manner=_manner_from_pb(one.manner),
+            **{name: getattr(one, name) for name in _TRY_FIGURES},
+        )
+        for one in message.tries
+    )
+    return model.CaptureCost(
+        pause_source=_PAUSE_SOURCES_BACK.get(message.pause_source, model.PauseSource.UNKNOWN),
+        manner=_manner_from_pb(message.manner),
+        tries=tries,
+        **{name: getattr(message, name) for name in _COST_FIGURES},
+    )
+
+
 def sample_to_pb(sample: model.MemorySample) -> common_pb2.MemorySample:
     """A memory sample as a message; figures that nobody measured stay absent."""
     figures = {name: getattr(sample, name) for name in _SAMPLE_FIGURES}
@@ -132,6 +201,7 @@ def order_to_pb(order: model.CaptureOrder) -> agents_pb2.CaptureRequest:
         session_id=order.session_id,
         phase=order.phase,
         max_pause_millis=order.max_pause_millis,
+        pause=pause_mode_to_pb(order.pause),
         timeout_millis=order.timeout_millis,
     )
 
@@ -153,6 +223,15 @@ def progress_to_pb(progress: model.CaptureProgress) -> agents_pb2.CaptureProgres
                 learned_from=preflight.learned_from,
                 allowed=preflight.allowed,
                 refusal=preflight.refusal,
+                manner=_manner_to_pb(preflight.manner),
+                duration_millis=preflight.duration_millis,
+                forecasts=[
+                    agents_pb2.Forecast(
+                        manner=_manner_to_pb(one.manner),
+                        **{name: getattr(one, name) for name in _FORECAST_FIGURES},
+                    )
+                    for one in preflight.forecasts
+                ],
             )
         )
     return message
@@ -171,6 +250,15 @@ def progress_from_pb(message: agents_pb2.CaptureProgress) -> model.CaptureProgre
             learned_from=found.learned_from,
             allowed=found.allowed,
             refusal=found.refusal,
+            manner=_manner_from_pb(found.manner),
+            duration_millis=found.duration_millis,
+            forecasts=tuple(
+                model.Forecast(
+                    manner=_manner_from_pb(one.manner),
+                    **{name: getattr(one, name) for name in _FORECAST_FIGURES},
+                )
+                for one in found.forecasts
+            ),
         )
     return model.CaptureProgress(
         stage=_STAGES_BACK.get(message.stage, model.CaptureStage.UNKNOWN),
@@ -190,10 +278,8 @@ def snapshot_to_pb(snapshot: model.Snapshot) -> snapshots_pb2.Snapshot:
         notes=snapshot.notes,
         **{name: getattr(snapshot, name) for name in _SNAPSHOT_TEXTS},
     )
-    if (cost := snapshot.cost) is not None:
-        source = _PAUSE_SOURCES.get(cost.pause_source, common_pb2.PAUSE_SOURCE_UNSPECIFIED)
-        figures = {name: getattr(cost, name) for name in _COST_FIGURES}
-        message.cost.CopyFrom(common_pb2.CaptureCost(pause_source=source, **figures))
+    if snapshot.cost is not None:
+        message.cost.CopyFrom(_cost_to_pb(snapshot.cost))
     if snapshot.memory is not None:
         message.memory.CopyFrom(sample_to_pb(snapshot.memory))
     if (walk := snapshot.walk) is not None:
@@ -204,11 +290,7 @@ def snapshot_to_pb(snapshot: model.Snapshot) -> snapshots_pb2.Snapshot:
 
 def snapshot_from_pb(message: snapshots_pb2.Snapshot) -> model.Snapshot:
     """A snapshot's metadata of a message."""
-    cost = None
-    if message.HasField("cost"):
-        figures = {name: getattr(message.cost, name) for name in _COST_FIGURES}
-        source = _PAUSE_SOURCES_BACK.get(message.cost.pause_source, model.PauseSource.UNKNOWN)
-        cost = model.CaptureCost(pause_source=source, **figures)
+    cost = _cost_from_pb(message.cost) if message.HasField("cost") else None
     return model.Snapshot(
         kind=model.SnapshotKind.HEAP,
         way=way_from_pb(message.way),

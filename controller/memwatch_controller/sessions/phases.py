@@ -168,6 +168,7 @@ class Phases:
             session_id=session.id,
             phase=phase,
             max_pause_millis=session.plan.max_pause_millis,
+            pause=session.plan.pause,
         )
 
         def on_progress(progress: model.CaptureProgress) -> None:

@@ -29,17 +29,17 @@ from memwatch_proto.v1 import snapshots_pb2 as memwatch__proto_dot_v1_dot_snapsh
 from memwatch_proto.v1 import targets_pb2 as memwatch__proto_dot_v1_dot_targets__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ememwatch_proto/v1/agents.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ememwatch_proto/v1/common.proto\x1a memwatch_proto/v1/profiles.proto\x1a!memwatch_proto/v1/snapshots.proto\x1a\x1fmemwatch_proto/v1/targets.proto\"\xea\x01\n\x05\x41gent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12-\n\x0c\x63\x61pabilities\x18\x07 \x03(\x0b\x32\x17.memwatch.v1.Capability\x12&\n\x07spooled\x18\x08 \x03(\x0b\x32\x15.memwatch.v1.Snapshot\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\nCapability\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x11\n\x0fGetAgentRequest\" \n\x1e\x41gentServiceListTargetsRequest\"G\n\x1f\x41gentServiceListTargetsResponse\x12$\n\x07targets\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Target\"\xea\x01\n\x0e\x43\x61ptureRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x19.memwatch.v1.SnapshotKind\x12$\n\x03way\x18\x04 \x01(\x0e\x32\x17.memwatch.v1.CaptureWay\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\r\n\x05phase\x18\x07 \x01(\t\x12\x18\n\x10max_pause_millis\x18\x08 \x01(\x04\x12\x16\n\x0etimeout_millis\x18\t \x01(\x04\"t\n\x0c\x43\x61ptureEvent\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.memwatch.v1.CaptureProgressH\x00\x12)\n\x08snapshot\x18\x02 \x01(\x0b\x32\x15.memwatch.v1.SnapshotH\x00\x42\x07\n\x05\x65vent\"\x9b\x01\n\x0f\x43\x61ptureProgress\x12(\n\x05stage\x18\x01 \x01(\x0e\x32\x19.memwatch.v1.CaptureStage\x12\x16\n\x0eraw_size_bytes\x18\x02 \x01(\x04\x12\x1b\n\x13\x65xpected_size_bytes\x18\x03 \x01(\x04\x12)\n\tpreflight\x18\x04 \x01(\x0b\x32\x16.memwatch.v1.Preflight\"\xbd\x01\n\tPreflight\x12\x14\n\x0cpause_millis\x18\x01 \x01(\x04\x12\x1a\n\x12\x65xtra_memory_bytes\x18\x02 \x01(\x04\x12\x1b\n\x0eheadroom_bytes\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12\x16\n\x0eraw_size_bytes\x18\x04 \x01(\x04\x12\x14\n\x0clearned_from\x18\x05 \x01(\r\x12\x0f\n\x07\x61llowed\x18\x06 \x01(\x08\x12\x0f\n\x07refusal\x18\x07 \x01(\tB\x11\n\x0f_headroom_bytes\"\xb5\x01\n\x14RecordProfileRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.memwatch.v1.ProfileKind\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.memwatch.v1.ProfileOptions\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x11\n\tjoin_only\x18\x06 \x01(\x08\"|\n\x12RecordProfileEvent\x12\x32\n\x08progress\x18\x01 \x01(\x0b\x32\x1e.memwatch.v1.RecordingProgressH\x00\x12)\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x15.memwatch.v1.SnapshotH\x00\x42\x07\n\x05\x65vent\"\xa0\x01\n\x11RecordingProgress\x12*\n\x05stage\x18\x01 \x01(\x0e\x32\x1b.memwatch.v1.RecordingStage\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x64uration_millis\x18\x03 \x01(\x04\x12\x16\n\x0eraw_size_bytes\x18\x04 \x01(\x04\"*\n\x14StopRecordingRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x17\n\x15StopRecordingResponse\":\n\rStreamRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x04\":\n\x0cWatchRequest\x12\x11\n\ttarget_id\x18\x01 \x01(\t\x12\x17\n\x0finterval_millis\x18\x02 \x01(\x04\"%\n\x0e\x44iscardRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\"\x11\n\x0f\x44iscardResponse*\xa2\x01\n\x0c\x43\x61ptureStage\x12\x1d\n\x19\x43\x41PTURE_STAGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43\x41PTURE_STAGE_PREFLIGHT\x10\x01\x12\x1c\n\x18\x43\x41PTURE_STAGE_CONNECTING\x10\x02\x12\x1b\n\x17\x43\x41PTURE_STAGE_CAPTURING\x10\x03\x12\x1b\n\x17\x43\x41PTURE_STAGE_FINISHING\x10\x04*\x8f\x01\n\x0eRecordingStage\x12\x1f\n\x1bRECORDING_STAGE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRECORDING_STAGE_CONNECTING\x10\x01\x12\x1d\n\x19RECORDING_STAGE_RECORDING\x10\x02\x12\x1d\n\x19RECORDING_STAGE_FINISHING\x10\x03\x32\xed\x04\n\x0c\x41gentService\x12<\n\x08GetAgent\x12\x1c.memwatch.v1.GetAgentRequest\x1a\x12.memwatch.v1.Agent\x12h\n\x0bListTargets\x12+.memwatch.v1.AgentServiceListTargetsRequest\x1a,.memwatch.v1.AgentServiceListTargetsResponse\x12\x43\n\x07\x43\x61pture\x12\x1b.memwatch.v1.CaptureRequest\x1a\x19.memwatch.v1.CaptureEvent0\x01\x12U\n\rRecordProfile\x12!.memwatch.v1.RecordProfileRequest\x1a\x1f.memwatch.v1.RecordProfileEvent0\x01\x12V\n\rStopRecording\x12!.memwatch.v1.StopRecordingRequest\x1a\".memwatch.v1.StopRecordingResponse\x12:\n\x06Stream\x12\x1a.memwatch.v1.StreamRequest\x1a\x12.memwatch.v1.Chunk0\x01\x12?\n\x05Watch\x12\x19.memwatch.v1.WatchRequest\x1a\x19.memwatch.v1.MemorySample0\x01\x12\x44\n\x07\x44iscard\x12\x1b.memwatch.v1.DiscardRequest\x1a\x1c.memwatch.v1.DiscardResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ememwatch_proto/v1/agents.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ememwatch_proto/v1/common.proto\x1a memwatch_proto/v1/profiles.proto\x1a!memwatch_proto/v1/snapshots.proto\x1a\x1fmemwatch_proto/v1/targets.proto\"\xea\x01\n\x05\x41gent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12-\n\x0c\x63\x61pabilities\x18\x07 \x03(\x0b\x32\x17.memwatch.v1.Capability\x12&\n\x07spooled\x18\x08 \x03(\x0b\x32\x15.memwatch.v1.Snapshot\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\nCapability\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x11\n\x0fGetAgentRequest\" \n\x1e\x41gentServiceListTargetsRequest\"G\n\x1f\x41gentServiceListTargetsResponse\x12$\n\x07targets\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Target\"\x91\x02\n\x0e\x43\x61ptureRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x19.memwatch.v1.SnapshotKind\x12$\n\x03way\x18\x04 \x01(\x0e\x32\x17.memwatch.v1.CaptureWay\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\r\n\x05phase\x18\x07 \x01(\t\x12\x18\n\x10max_pause_millis\x18\x08 \x01(\x04\x12\x16\n\x0etimeout_millis\x18\t \x01(\x04\x12%\n\x05pause\x18\n \x01(\x0e\x32\x16.memwatch.v1.PauseMode\"t\n\x0c\x43\x61ptureEvent\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.memwatch.v1.CaptureProgressH\x00\x12)\n\x08snapshot\x18\x02 \x01(\x0b\x32\x15.memwatch.v1.SnapshotH\x00\x42\x07\n\x05\x65vent\"\x9b\x01\n\x0f\x43\x61ptureProgress\x12(\n\x05stage\x18\x01 \x01(\x0e\x32\x19.memwatch.v1.CaptureStage\x12\x16\n\x0eraw_size_bytes\x18\x02 \x01(\x04\x12\x1b\n\x13\x65xpected_size_bytes\x18\x03 \x01(\x04\x12)\n\tpreflight\x18\x04 \x01(\x0b\x32\x16.memwatch.v1.Preflight\"\xac\x02\n\tPreflight\x12\x14\n\x0cpause_millis\x18\x01 \x01(\x04\x12\x1a\n\x12\x65xtra_memory_bytes\x18\x02 \x01(\x04\x12\x1b\n\x0eheadroom_bytes\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12\x16\n\x0eraw_size_bytes\x18\x04 \x01(\x04\x12\x14\n\x0clearned_from\x18\x05 \x01(\r\x12\x0f\n\x07\x61llowed\x18\x06 \x01(\x08\x12\x0f\n\x07refusal\x18\x07 \x01(\t\x12*\n\x06manner\x18\x08 \x01(\x0e\x32\x1a.memwatch.v1.CaptureManner\x12\x17\n\x0f\x64uration_millis\x18\t \x01(\x04\x12(\n\tforecasts\x18\n \x03(\x0b\x32\x15.memwatch.v1.ForecastB\x11\n\x0f_headroom_bytes\"\xa8\x01\n\x08\x46orecast\x12*\n\x06manner\x18\x01 \x01(\x0e\x32\x1a.memwatch.v1.CaptureManner\x12\x14\n\x0cpause_millis\x18\x02 \x01(\x04\x12\x17\n\x0f\x64uration_millis\x18\x03 \x01(\x04\x12\x1a\n\x12\x65xtra_memory_bytes\x18\x04 \x01(\x04\x12\x14\n\x0clearned_from\x18\x05 \x01(\r\x12\x0f\n\x07refusal\x18\x06 \x01(\t\"\xb5\x01\n\x14RecordProfileRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.memwatch.v1.ProfileKind\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.memwatch.v1.ProfileOptions\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x11\n\tjoin_only\x18\x06 \x01(\x08\"|\n\x12RecordProfileEvent\x12\x32\n\x08progress\x18\x01 \x01(\x0b\x32\x1e.memwatch.v1.RecordingProgressH\x00\x12)\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x15.memwatch.v1.SnapshotH\x00\x42\x07\n\x05\x65vent\"\xa0\x01\n\x11RecordingProgress\x12*\n\x05stage\x18\x01 \x01(\x0e\x32\x1b.memwatch.v1.RecordingStage\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x64uration_millis\x18\x03 \x01(\x04\x12\x16\n\x0eraw_size_bytes\x18\x04 \x01(\x04\"*\n\x14StopRecordingRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x17\n\x15StopRecordingResponse\":\n\rStreamRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x04\":\n\x0cWatchRequest\x12\x11\n\ttarget_id\x18\x01 \x01(\t\x12\x17\n\x0finterval_millis\x18\x02 \x01(\x04\"%\n\x0e\x44iscardRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\"\x11\n\x0f\x44iscardResponse*\xa2\x01\n\x0c\x43\x61ptureStage\x12\x1d\n\x19\x43\x41PTURE_STAGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43\x41PTURE_STAGE_PREFLIGHT\x10\x01\x12\x1c\n\x18\x43\x41PTURE_STAGE_CONNECTING\x10\x02\x12\x1b\n\x17\x43\x41PTURE_STAGE_CAPTURING\x10\x03\x12\x1b\n\x17\x43\x41PTURE_STAGE_FINISHING\x10\x04*\x8f\x01\n\x0eRecordingStage\x12\x1f\n\x1bRECORDING_STAGE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRECORDING_STAGE_CONNECTING\x10\x01\x12\x1d\n\x19RECORDING_STAGE_RECORDING\x10\x02\x12\x1d\n\x19RECORDING_STAGE_FINISHING\x10\x03\x32\xed\x04\n\x0c\x41gentService\x12<\n\x08GetAgent\x12\x1c.memwatch.v1.GetAgentRequest\x1a\x12.memwatch.v1.Agent\x12h\n\x0bListTargets\x12+.memwatch.v1.AgentServiceListTargetsRequest\x1a,.memwatch.v1.AgentServiceListTargetsResponse\x12\x43\n\x07\x43\x61pture\x12\x1b.memwatch.v1.CaptureRequest\x1a\x19.memwatch.v1.CaptureEvent0\x01\x12U\n\rRecordProfile\x12!.memwatch.v1.RecordProfileRequest\x1a\x1f.memwatch.v1.RecordProfileEvent0\x01\x12V\n\rStopRecording\x12!.memwatch.v1.StopRecordingRequest\x1a\".memwatch.v1.StopRecordingResponse\x12:\n\x06Stream\x12\x1a.memwatch.v1.StreamRequest\x1a\x12.memwatch.v1.Chunk0\x01\x12?\n\x05Watch\x12\x19.memwatch.v1.WatchRequest\x1a\x19.memwatch.v1.MemorySample0\x01\x12\x44\n\x07\x44iscard\x12\x1b.memwatch.v1.DiscardRequest\x1a\x1c.memwatch.v1.DiscardResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memwatch_proto.v1.agents_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CAPTURESTAGE']._serialized_start=2064
-  _globals['_CAPTURESTAGE']._serialized_end=2226
-  _globals['_RECORDINGSTAGE']._serialized_start=2229
-  _globals['_RECORDINGSTAGE']._serialized_end=2372
+  _globals['_CAPTURESTAGE']._serialized_start=2385
+  _globals['_CAPTURESTAGE']._serialized_end=2547
+  _globals['_RECORDINGSTAGE']._serialized_start=2550
+  _globals['_RECORDINGSTAGE']._serialized_end=2693
   _globals['_AGENT']._serialized_start=215
   _globals['_AGENT']._serialized_end=449
   _globals['_CAPABILITY']._serialized_start=451
@@ -51,31 +51,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTSERVICELISTTARGETSRESPONSE']._serialized_start=565
   _globals['_AGENTSERVICELISTTARGETSRESPONSE']._serialized_end=636
   _globals['_CAPTUREREQUEST']._serialized_start=639
-  _globals['_CAPTUREREQUEST']._serialized_end=873
-  _globals['_CAPTUREEVENT']._serialized_start=875
-  _globals['_CAPTUREEVENT']._serialized_end=991
-  _globals['_CAPTUREPROGRESS']._serialized_start=994
-  _globals['_CAPTUREPROGRESS']._serialized_end=1149
-  _globals['_PREFLIGHT']._serialized_start=1152
-  _globals['_PREFLIGHT']._serialized_end=1341
-  _globals['_RECORDPROFILEREQUEST']._serialized_start=1344
-  _globals['_RECORDPROFILEREQUEST']._serialized_end=1525
-  _globals['_RECORDPROFILEEVENT']._serialized_start=1527
-  _globals['_RECORDPROFILEEVENT']._serialized_end=1651
-  _globals['_RECORDINGPROGRESS']._serialized_start=1654
-  _globals['_RECORDINGPROGRESS']._serialized_end=1814
-  _globals['_STOPRECORDINGREQUEST']._serialized_start=1816
-  _globals['_STOPRECORDINGREQUEST']._serialized_end=1858
-  _globals['_STOPRECORDINGRESPONSE']._serialized_start=1860
-  _globals['_STOPRECORDINGRESPONSE']._serialized_end=1883
-  _globals['_STREAMREQUEST']._serialized_start=1885
-  _globals['_STREAMREQUEST']._serialized_end=1943
-  _globals['_WATCHREQUEST']._serialized_start=1945
-  _globals['_WATCHREQUEST']._serialized_end=2003
-  _globals['_DISCARDREQUEST']._serialized_start=2005
-  _globals['_DISCARDREQUEST']._serialized_end=2042
-  _globals['_DISCARDRESPONSE']._serialized_start=2044
-  _globals['_DISCARDRESPONSE']._serialized_end=2061
-  _globals['_AGENTSERVICE']._serialized_start=2375
-  _globals['_AGENTSERVICE']._serialized_end=2996
+  _globals['_CAPTUREREQUEST']._serialized_end=912
+  _globals['_CAPTUREEVENT']._serialized_start=914
+  _globals['_CAPTUREEVENT']._serialized_end=1030
+  _globals['_CAPTUREPROGRESS']._serialized_start=1033
+  _globals['_CAPTUREPROGRESS']._serialized_end=1188
+  _globals['_PREFLIGHT']._serialized_start=1191
+  _globals['_PREFLIGHT']._serialized_end=1491
+  _globals['_FORECAST']._serialized_start=1494
+  _globals['_FORECAST']._serialized_end=1662
+  _globals['_RECORDPROFILEREQUEST']._serialized_start=1665
+  _globals['_RECORDPROFILEREQUEST']._serialized_end=1846
+  _globals['_RECORDPROFILEEVENT']._serialized_start=1848
+  _globals['_RECORDPROFILEEVENT']._serialized_end=1972
+  _globals['_RECORDINGPROGRESS']._serialized_start=1975
+  _globals['_RECORDINGPROGRESS']._serialized_end=2135
+  _globals['_STOPRECORDINGREQUEST']._serialized_start=2137
+  _globals['_STOPRECORDINGREQUEST']._serialized_end=2179
+  _globals['_STOPRECORDINGRESPONSE']._serialized_start=2181
+  _globals['_STOPRECORDINGRESPONSE']._serialized_end=2204
+  _globals['_STREAMREQUEST']._serialized_start=2206
+  _globals['_STREAMREQUEST']._serialized_end=2264
+  _globals['_WATCHREQUEST']._serialized_start=2266
+  _globals['_WATCHREQUEST']._serialized_end=2324
+  _globals['_DISCARDREQUEST']._serialized_start=2326
+  _globals['_DISCARDREQUEST']._serialized_end=2363
+  _globals['_DISCARDRESPONSE']._serialized_start=2365
+  _globals['_DISCARDRESPONSE']._serialized_end=2382
+  _globals['_AGENTSERVICE']._serialized_start=2696
+  _globals['_AGENTSERVICE']._serialized_end=3317
 # @@protoc_insertion_point(module_scope)

@@ -85,7 +85,7 @@ class AgentServiceListTargetsResponse(_message.Message):
     def __init__(self, targets: _Optional[_Iterable[_Union[_targets_pb2.Target, _Mapping]]] = ...) -> None: ...
 
 class CaptureRequest(_message.Message):
-    __slots__ = ("request_id", "target_id", "kind", "way", "force", "session_id", "phase", "max_pause_millis", "timeout_millis")
+    __slots__ = ("request_id", "target_id", "kind", "way", "force", "session_id", "phase", "max_pause_millis", "timeout_millis", "pause")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +95,7 @@ class CaptureRequest(_message.Message):
     PHASE_FIELD_NUMBER: _ClassVar[int]
     MAX_PAUSE_MILLIS_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     target_id: str
     kind: _common_pb2.SnapshotKind
@@ -104,7 +105,8 @@ class CaptureRequest(_message.Message):
     phase: str
     max_pause_millis: int
     timeout_millis: int
-    def __init__(self, request_id: _Optional[str] = ..., target_id: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., force: _Optional[bool] = ..., session_id: _Optional[str] = ..., phase: _Optional[str] = ..., max_pause_millis: _Optional[int] = ..., timeout_millis: _Optional[int] = ...) -> None: ...
+    pause: _common_pb2.PauseMode
+    def __init__(self, request_id: _Optional[str] = ..., target_id: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., force: _Optional[bool] = ..., session_id: _Optional[str] = ..., phase: _Optional[str] = ..., max_pause_millis: _Optional[int] = ..., timeout_millis: _Optional[int] = ..., pause: _Optional[_Union[_common_pb2.PauseMode, str]] = ...) -> None: ...
 
 class CaptureEvent(_message.Message):
     __slots__ = ("progress", "snapshot")
@@ -127,7 +129,7 @@ class CaptureProgress(_message.Message):
     def __init__(self, stage: _Optional[_Union[CaptureStage, str]] = ..., raw_size_bytes: _Optional[int] = ..., expected_size_bytes: _Optional[int] = ..., preflight: _Optional[_Union[Preflight, _Mapping]] = ...) -> None: ...
 
 class Preflight(_message.Message):
-    __slots__ = ("pause_millis", "extra_memory_bytes", "headroom_bytes", "raw_size_bytes", "learned_from", "allowed", "refusal")
+    __slots__ = ("pause_millis", "extra_memory_bytes", "headroom_bytes", "raw_size_bytes", "learned_from", "allowed", "refusal", "manner", "duration_millis", "forecasts")
     PAUSE_MILLIS_FIELD_NUMBER: _ClassVar[int]
     EXTRA_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     HEADROOM_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +137,9 @@ class Preflight(_message.Message):
     LEARNED_FROM_FIELD_NUMBER: _ClassVar[int]
     ALLOWED_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    MANNER_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    FORECASTS_FIELD_NUMBER: _ClassVar[int]
     pause_millis: int
     extra_memory_bytes: int
     headroom_bytes: int
@@ -142,7 +147,26 @@ class Preflight(_message.Message):
     learned_from: int
     allowed: bool
     refusal: str
-    def __init__(self, pause_millis: _Optional[int] = ..., extra_memory_bytes: _Optional[int] = ..., headroom_bytes: _Optional[int] = ..., raw_size_bytes: _Optional[int] = ..., learned_from: _Optional[int] = ..., allowed: _Optional[bool] = ..., refusal: _Optional[str] = ...) -> None: ...
+    manner: _common_pb2.CaptureManner
+    duration_millis: int
+    forecasts: _containers.RepeatedCompositeFieldContainer[Forecast]
+    def __init__(self, pause_millis: _Optional[int] = ..., extra_memory_bytes: _Optional[int] = ..., headroom_bytes: _Optional[int] = ..., raw_size_bytes: _Optional[int] = ..., learned_from: _Optional[int] = ..., allowed: _Optional[bool] = ..., refusal: _Optional[str] = ..., manner: _Optional[_Union[_common_pb2.CaptureManner, str]] = ..., duration_millis: _Optional[int] = ..., forecasts: _Optional[_Iterable[_Union[Forecast, _Mapping]]] = ...) -> None: ...
+
+class Forecast(_message.Message):
+    __slots__ = ("manner", "pause_millis", "duration_millis", "extra_memory_bytes", "learned_from", "refusal")
+    MANNER_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_FROM_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    manner: _common_pb2.CaptureManner
+    pause_millis: int
+    duration_millis: int
+    extra_memory_bytes: int
+    learned_from: int
+    refusal: str
+    def __init__(self, manner: _Optional[_Union[_common_pb2.CaptureManner, str]] = ..., pause_millis: _Optional[int] = ..., duration_millis: _Optional[int] = ..., extra_memory_bytes: _Optional[int] = ..., learned_from: _Optional[int] = ..., refusal: _Optional[str] = ...) -> None: ...
 
 class RecordProfileRequest(_message.Message):
     __slots__ = ("request_id", "target_id", "kind", "options", "force", "join_only")

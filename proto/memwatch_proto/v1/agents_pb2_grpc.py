@@ -106,9 +106,10 @@ class AgentServiceServicer:
         started a capture leaves it running for 10 s for a caller to join again.
         NOT_FOUND            no such target, or its process has ended
         FAILED_PRECONDITION  HEADROOM (with needed and available bytes), NO_WAY_IN,
-        DEBUGGER_ATTACHED, INSPECTOR_NOT_TARGET, SPOOL_FULL
+        CANNOT_FORK, DEBUGGER_ATTACHED, INSPECTOR_NOT_TARGET, SPOOL_FULL
         RESOURCE_EXHAUSTED   another capture of this pod is running (RetryInfo)
-        ABORTED              the target ended, or closed the connection half-way
+        ABORTED              the target ended, or closed the connection half-way;
+        FORK_FAILED: no child could, and pause is NEVER
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

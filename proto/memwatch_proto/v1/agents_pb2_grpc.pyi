@@ -49,9 +49,10 @@ class AgentServiceStub:
     started a capture leaves it running for 10 s for a caller to join again.
       NOT_FOUND            no such target, or its process has ended
       FAILED_PRECONDITION  HEADROOM (with needed and available bytes), NO_WAY_IN,
-                           DEBUGGER_ATTACHED, INSPECTOR_NOT_TARGET, SPOOL_FULL
+                           CANNOT_FORK, DEBUGGER_ATTACHED, INSPECTOR_NOT_TARGET, SPOOL_FULL
       RESOURCE_EXHAUSTED   another capture of this pod is running (RetryInfo)
-      ABORTED              the target ended, or closed the connection half-way
+      ABORTED              the target ended, or closed the connection half-way;
+                           FORK_FAILED: no child could, and pause is NEVER
     """
     RecordProfile: _grpc.UnaryStreamMultiCallable[_agents_pb2.RecordProfileRequest, _agents_pb2.RecordProfileEvent]
     """Records a profile into the agent's spool: events of progress, then one with
@@ -105,9 +106,10 @@ class AgentServiceAsyncStub(AgentServiceStub):
     started a capture leaves it running for 10 s for a caller to join again.
       NOT_FOUND            no such target, or its process has ended
       FAILED_PRECONDITION  HEADROOM (with needed and available bytes), NO_WAY_IN,
-                           DEBUGGER_ATTACHED, INSPECTOR_NOT_TARGET, SPOOL_FULL
+                           CANNOT_FORK, DEBUGGER_ATTACHED, INSPECTOR_NOT_TARGET, SPOOL_FULL
       RESOURCE_EXHAUSTED   another capture of this pod is running (RetryInfo)
-      ABORTED              the target ended, or closed the connection half-way
+      ABORTED              the target ended, or closed the connection half-way;
+                           FORK_FAILED: no child could, and pause is NEVER
     """
     RecordProfile: _aio.UnaryStreamMultiCallable[_agents_pb2.RecordProfileRequest, _agents_pb2.RecordProfileEvent]  # type: ignore[assignment]
     """Records a profile into the agent's spool: events of progress, then one with
@@ -176,9 +178,10 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         started a capture leaves it running for 10 s for a caller to join again.
           NOT_FOUND            no such target, or its process has ended
           FAILED_PRECONDITION  HEADROOM (with needed and available bytes), NO_WAY_IN,
-                               DEBUGGER_ATTACHED, INSPECTOR_NOT_TARGET, SPOOL_FULL
+                               CANNOT_FORK, DEBUGGER_ATTACHED, INSPECTOR_NOT_TARGET, SPOOL_FULL
           RESOURCE_EXHAUSTED   another capture of this pod is running (RetryInfo)
-          ABORTED              the target ended, or closed the connection half-way
+          ABORTED              the target ended, or closed the connection half-way;
+                               FORK_FAILED: no child could, and pause is NEVER
         """
 
     @_abc_1.abstractmethod

@@ -36,7 +36,7 @@ SESSION_STATE_FAILED: SessionState
 SESSION_STATE_CANCELLED: SessionState
 
 class SessionPlan(_message.Message):
-    __slots__ = ("selector", "fleet", "max_parallel", "timeframe_millis", "snapshots", "kind", "way", "force", "max_pause_millis", "service", "labels", "strategy")
+    __slots__ = ("selector", "fleet", "max_parallel", "timeframe_millis", "snapshots", "kind", "way", "force", "max_pause_millis", "service", "labels", "strategy", "pause")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class SessionPlan(_message.Message):
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_FIELD_NUMBER: _ClassVar[int]
     selector: _targets_pb2.TargetSelector
     fleet: bool
     max_parallel: int
@@ -68,7 +69,8 @@ class SessionPlan(_message.Message):
     service: str
     labels: _containers.ScalarMap[str, str]
     strategy: str
-    def __init__(self, selector: _Optional[_Union[_targets_pb2.TargetSelector, _Mapping]] = ..., fleet: _Optional[bool] = ..., max_parallel: _Optional[int] = ..., timeframe_millis: _Optional[int] = ..., snapshots: _Optional[int] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., force: _Optional[bool] = ..., max_pause_millis: _Optional[int] = ..., service: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., strategy: _Optional[str] = ...) -> None: ...
+    pause: _common_pb2.PauseMode
+    def __init__(self, selector: _Optional[_Union[_targets_pb2.TargetSelector, _Mapping]] = ..., fleet: _Optional[bool] = ..., max_parallel: _Optional[int] = ..., timeframe_millis: _Optional[int] = ..., snapshots: _Optional[int] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., force: _Optional[bool] = ..., max_pause_millis: _Optional[int] = ..., service: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., strategy: _Optional[str] = ..., pause: _Optional[_Union[_common_pb2.PauseMode, str]] = ...) -> None: ...
 
 class Session(_message.Message):
     __slots__ = ("id", "request_id", "plan", "state", "targets", "create_time", "update_time", "end_time", "next_capture_time", "error", "report_ids")
