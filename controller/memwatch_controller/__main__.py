@@ -4,18 +4,40 @@ import asyncio
 import os
 import socket
 import sys
+from uuid import uuid4
 
-from memwatch_controller.errors import ControllerError
+from memwatch_controller.errors import ControllerError, StartError
 from memwatch_controller.settings import parse
 
 
 def main() -> int:
-    """Runs a controller until SIGTERM; the exit code."""
+    """Runs a controller, or with the word `worker` a worker, until SIGTERM; the exit code."""
+    if sys.argv[1:2] == ["worker"]:
+        return _worker(sys.argv[2:])
     try:
         settings = parse(sys.argv[1:], os.environ, socket.gethostname())
         from memwatch_controller import app  # after --help: it imports everything
 
         return asyncio.run(app.run(settings))
+    except ControllerError as error:
+        print(f"memwatch-controller: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+
+
+def _worker(argv: list[str]) -> int:
+    from memwatch_controller import worker_settings
+
+    # Several may run on one host, and one that was killed has left its name behind.
+    host = os.environ.get("POD_NAME", "") or socket.gethostname()
+    try:
+        settings = worker_settings.parse(argv, os.environ, f"{host}-worker-{uuid4().hex[:8]}")
+        from memwatch_controller import worker_app
+
+        return asyncio.run(worker_app.run(settings))
+    except StartError as error:
+        error.program = "worker"
+        print(f"memwatch-controller: {error}", file=sys.stderr)  # noqa: T201
+        return 2
     except ControllerError as error:
         print(f"memwatch-controller: {error}", file=sys.stderr)  # noqa: T201
         return 2

@@ -4,11 +4,9 @@ The only place that wires. Every part is made once, in the order of need, and un
 the reverse order, whatever happens in between.
 """
 
-import asyncio
 import os
-import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from uuid import uuid4
@@ -40,11 +38,15 @@ from memwatch_controller.api.targets import TargetServicer
 from memwatch_controller.counters import Counters
 from memwatch_controller.errors import StartError
 from memwatch_controller.heaps import Heaps
+from memwatch_controller.lifetime import Ending, at_work, keep_names
 from memwatch_controller.registry import Registry
 from memwatch_controller.reports import Reports
+from memwatch_controller.sessions.analysing import Analysing
 from memwatch_controller.sessions.dbos_engine import DbosEngine
+from memwatch_controller.sessions.engine import Queue, Share, WorkKind
 from memwatch_controller.sessions.feed import Feed
-from memwatch_controller.sessions.patience import Patience
+from memwatch_controller.sessions.patience import Patience, Retry
+from memwatch_controller.sessions.performing import Performer
 from memwatch_controller.sessions.phases import Phases
 from memwatch_controller.sessions.records import Records
 from memwatch_controller.sessions.service import SessionLimits, SessionService
@@ -55,6 +57,7 @@ from memwatch_controller.snapshots.service import Snapshots
 from memwatch_controller.store.blobs import BlobStore
 from memwatch_controller.store.database import open_database
 from memwatch_controller.store.metadata import Metadata
+from memwatch_controller.store.presence import Presence, open_presence
 from memwatch_proto import auth, keepalive
 from memwatch_proto.v1 import (
     controllers_pb2,
@@ -117,25 +120,26 @@ async def run(settings: Settings) -> int:
         StartError: the controller cannot start with these settings.
     """
     logs.configure(settings.log_level)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ending = Ending()
+    ending.on_signals()
     async with AsyncExitStack() as stack:
-        parts = await stack.enter_async_context(_parts(settings))
+        parts = await stack.enter_async_context(_parts(settings, ending))
         faces = _faces(parts)
         await stack.enter_async_context(_http_server(parts, faces))
         await stack.enter_async_context(_grpc_server(parts, faces))
         _log.info("serving", listen=settings.listen, http=settings.http_listen)
-        await stop.wait()
+        await ending.wait()
         _log.info("stopping")
-    return 0
+    return ending.code
 
 
 @asynccontextmanager
-async def _parts(settings: Settings) -> AsyncIterator[Parts]:
+async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
     """Every part but the servers, at work."""
     token = _token(settings)
     async with AsyncExitStack() as stack:
+        presence = await stack.enter_async_context(_alone(settings))
+        at_work(stack, keep_names(presence, ending))
         database = await open_database(_database_url(settings))
         stack.push_async_callback(database.close)
         metadata = Metadata(database)
@@ -152,8 +156,10 @@ async def _parts(settings: Settings) -> AsyncIterator[Parts]:
         heaps = Heaps(metadata, blobs, runner, Queries(), settings.data_dir / "indexes")
         stack.push_async_callback(heaps.close)
         snapshots.on_removed(heaps.forget)
-        sessions = await _sessions(stack, settings, metadata, registry, snapshots, reports)
-        _at_work(stack, registry.run())
+        sessions = await _sessions(
+            stack, settings, presence, metadata, registry, snapshots, reports
+        )
+        at_work(stack, registry.run())
         yield Parts(
             settings,
             token,
@@ -168,9 +174,37 @@ async def _parts(settings: Settings) -> AsyncIterator[Parts]:
         )
 
 
+@asynccontextmanager
+async def _alone(settings: Settings) -> AsyncIterator[Presence]:
+    """The names of this program; a database has one controller at a time.
+
+    Agents are linked to one controller, and its registry and limits are in memory: a second
+    one would fail the sessions of agents that it cannot reach.
+
+    Raises:
+        StartError: another controller is at work on this database.
+    """
+    url = _database_url(settings)
+    async with open_presence(url, settings.host) as presence:
+        if holder := await presence.take("controller", settings.wait_seconds):
+            raise StartError(
+                "this database",
+                f"the controller {holder} works on it, and there is one at a time; end that "
+                "one, or add machines with memwatch-controller worker",
+            )
+        yield presence
+
+
+def _share(settings: Settings) -> Share:
+    """The controller's part of the work: analyses only where it is told to do any."""
+    queues = set(Queue) if settings.analysis_workers else {Queue.SESSIONS}
+    return Share(frozenset(queues), settings.analysis_workers)
+
+
 async def _sessions(
     stack: AsyncExitStack,
     settings: Settings,
+    presence: Presence,
     metadata: Metadata,
     registry: Registry,
     snapshots: Snapshots,
@@ -179,21 +213,27 @@ async def _sessions(
     """Sessions, with their engine at work."""
     feed = Feed()
     records = Records(metadata, feed, _now)
-    engine = DbosEngine(_engine_url(settings), settings.host)
+    engine = DbosEngine(_engine_url(settings), settings.host, presence, _share(settings))
+    patience = Patience(unreachable_millis=round(settings.retry_seconds * 1000))
+    retry = Retry(patience, _now)
     phases = Phases(
         records=records,
-        metadata=metadata,
         feed=feed,
         directory=registry,
         captures=snapshots,
-        analysis=reports,
         slots=Slots(settings.max_captures),
-        patience=Patience(unreachable_millis=round(settings.retry_seconds * 1000)),
+        retry=retry,
+        patience=patience,
         now=_now,
     )
-    await engine.start(phases.perform)
+    steps = {
+        WorkKind.CAPTURE: phases.capture,
+        WorkKind.DISCARD: phases.discard,
+        WorkKind.ANALYSE: Analysing(records, reports, retry, patience).analyse,
+    }
+    await engine.start(Performer(steps, records, retry, _now).perform)
     stack.push_async_callback(engine.stop)
-    _at_work(stack, Watchdog(records, metadata, engine, _now).run())
+    at_work(stack, Watchdog(records, metadata, engine, _now).run())
     return SessionService(
         records=records,
         metadata=metadata,
@@ -318,7 +358,7 @@ def _agent_credentials(settings: Settings) -> grpc.ChannelCredentials | None:
 
 def _analysis_limits(settings: Settings) -> Limits:
     return Limits(
-        workers=settings.analysis_workers,
+        workers=max(1, settings.analysis_workers),  # an index of a heap is always built here
         memory_bytes=settings.analysis_memory_mib * 1024**2 or default_memory(),
         seconds=settings.analysis_seconds,
     )
@@ -337,17 +377,6 @@ def _engine_url(settings: Settings) -> str:
 
 def _blob_url(settings: Settings) -> str:
     return settings.blob_url or (settings.data_dir.absolute() / "blobs").as_uri()
-
-
-def _at_work(stack: AsyncExitStack, coroutine: Coroutine[None, None, None]) -> None:
-    """A background task for as long as the stack lives."""
-    task = asyncio.create_task(coroutine)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    stack.push_async_callback(end)
 
 
 def _now() -> model.Millis:

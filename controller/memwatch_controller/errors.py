@@ -504,13 +504,14 @@ class AnalysisTooLargeError(AnalysisError):
 
 
 class StartError(ControllerError):
-    """The controller cannot start with these settings."""
+    """The program cannot start with these settings; `program` says which: a worker's too."""
 
     reason = "INVALID_ARGUMENT"
+    program = "controller"
 
     def __init__(self, what: str, cause: str) -> None:
         self.what = what
         self.cause = cause
 
     def __str__(self) -> str:
-        return f"cannot start the controller with {self.what}: {self.cause}"
+        return f"cannot start the {self.program} with {self.what}: {self.cause}"

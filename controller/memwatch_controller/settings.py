@@ -35,9 +35,10 @@ class Settings:
         tls_ca: certificates that agents' are checked against; None: agents are dialled plain.
         heartbeat_seconds: how often agents say that they live.
         retry_seconds: how long a session tries again where an agent does not answer.
+        wait_seconds: how long another controller of the same database has to end.
         max_sessions: sessions that are open at once.
         max_captures: snapshots that are taken at once.
-        analysis_workers: comparisons that run at once.
+        analysis_workers: comparisons that run at once; 0: workers do them.
         analysis_memory_mib: memory of one of them; 0: three quarters of the machine's.
         analysis_seconds: time of one of them.
         host: name of this host or pod.
@@ -57,6 +58,7 @@ class Settings:
     log_level: str
     heartbeat_seconds: float
     retry_seconds: float
+    wait_seconds: float
     max_sessions: int
     max_captures: int
     analysis_workers: int
@@ -65,10 +67,11 @@ class Settings:
     host: str
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
+        """Ends the program with exit code 2."""
         self.exit(2, f"{self.prog}: cannot start: {message}; see --help\n")
 
 
@@ -85,8 +88,9 @@ _FLAGS = (
     ("log-level", "LEVEL", f"one of {', '.join(LOG_LEVELS)}", "info"),
     ("heartbeat-seconds", "N", "how often agents say that they live", "5"),
     ("retry-seconds", "N", "how long a session tries an agent that does not answer", "300"),
+    ("wait-seconds", "N", "how long to wait for another controller of this database to end", "30"),
     ("max-sessions", "N", "sessions that are open at once", "2000"),
-    ("analysis-workers", "N", "comparisons that run at once, each in a process of its own", "1"),
+    ("analysis-workers", "N", "comparisons at once; 0: left to memwatch-controller worker", "1"),
     ("analysis-memory-mib", "N", "memory of one of them; 0: 3/4 of the machine's", "0"),
     ("analysis-seconds", "N", "time of one of them", "1800"),
     ("max-captures", "N", "snapshots that are taken at once", "32"),
@@ -107,12 +111,12 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
         flag = getattr(given, name)
         return str(environ.get(ENV_PREFIX + name.upper(), defaults[name]) if flag is None else flag)
 
-    listen, http = _address("--listen", value("listen")), value("http_listen")
+    listen, http = address_of("--listen", value("listen")), value("http_listen")
     data_dir = Path(value("data_dir") or _default_data_dir())
     cert, key, authority = _tls(value("tls_cert"), value("tls_key"), value("tls_ca"))
     settings = Settings(
         listen=listen,
-        http_listen="" if http == "off" else _address("--http-listen", http),
+        http_listen="" if http == "off" else address_of("--http-listen", http),
         data_dir=data_dir,
         database_url=value("database_url"),
         blob_url=value("blob_url"),
@@ -122,16 +126,17 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
         tls_cert=cert,
         tls_key=key,
         tls_ca=authority,
-        log_level=_choice("--log-level", value("log_level"), LOG_LEVELS),
-        heartbeat_seconds=_number("--heartbeat-seconds", value("heartbeat_seconds"), 0.2, 300),
-        retry_seconds=_number("--retry-seconds", value("retry_seconds"), 0, 86_400),
-        max_sessions=int(_number("--max-sessions", value("max_sessions"), 1, 100_000)),
-        max_captures=int(_number("--max-captures", value("max_captures"), 1, 1_000)),
-        analysis_workers=int(_number("--analysis-workers", value("analysis_workers"), 1, 64)),
+        log_level=choice_of("--log-level", value("log_level"), LOG_LEVELS),
+        heartbeat_seconds=number_of("--heartbeat-seconds", value("heartbeat_seconds"), 0.2, 300),
+        retry_seconds=number_of("--retry-seconds", value("retry_seconds"), 0, 86_400),
+        wait_seconds=number_of("--wait-seconds", value("wait_seconds"), 0, 1e9),
+        max_sessions=int(number_of("--max-sessions", value("max_sessions"), 1, 100_000)),
+        max_captures=int(number_of("--max-captures", value("max_captures"), 1, 1_000)),
+        analysis_workers=int(number_of("--analysis-workers", value("analysis_workers"), 0, 64)),
         analysis_memory_mib=int(
-            _number("--analysis-memory-mib", value("analysis_memory_mib"), 0, 1 << 24)
+            number_of("--analysis-memory-mib", value("analysis_memory_mib"), 0, 1 << 24)
         ),
-        analysis_seconds=_number("--analysis-seconds", value("analysis_seconds"), 1, 86_400),
+        analysis_seconds=number_of("--analysis-seconds", value("analysis_seconds"), 1, 86_400),
         host=environ.get("POD_NAME", "") or host,
     )
     _check_auth(settings)
@@ -139,10 +144,11 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="memwatch-controller",
         description="Runs timed sessions of heap snapshots, stores them and says what grew.",
-        epilog=f"Every flag has a twin {ENV_PREFIX}<FLAG>, such as {ENV_PREFIX}LISTEN. "
+        epilog="'memwatch-controller worker' does analyses on another machine; see its --help. "
+        f"Every flag has a twin {ENV_PREFIX}<FLAG>, such as {ENV_PREFIX}LISTEN. "
         "The token is also taken from MEMWATCH_TOKEN.",
     )
     for flag, metavar, text, default in _FLAGS:
@@ -169,7 +175,12 @@ def _check_auth(settings: Settings) -> None:
                 raise StartError(f"--insecure-no-auth on '{address}'", cause)
 
 
-def _address(name: str, text: str) -> str:
+def address_of(name: str, text: str) -> str:
+    """An address that may be listened on.
+
+    Raises:
+        StartError: it is none.
+    """
     if text.startswith("unix:") and len(text) > len("unix:") and "\0" not in text:
         return text
     match = _HOST_PORT.fullmatch(text)
@@ -188,13 +199,23 @@ def _tls(cert: str, key: str, authority: str) -> tuple[Path | None, Path | None,
     return next(files), next(files), next(files)
 
 
-def _choice(name: str, text: str, choices: Sequence[str]) -> str:
+def choice_of(name: str, text: str, choices: Sequence[str]) -> str:
+    """One of the choices.
+
+    Raises:
+        StartError: it is none of them.
+    """
     if text.lower() not in choices:
         raise StartError(f"{name} {text!r}", f"it is none of {', '.join(choices)}")
     return text.lower()
 
 
-def _number(name: str, text: str, least: float, most: float) -> float:
+def number_of(name: str, text: str, least: float, most: float) -> float:
+    """A number within its limits.
+
+    Raises:
+        StartError: it is none, or beyond them.
+    """
     try:
         number = float(text)
     except ValueError:

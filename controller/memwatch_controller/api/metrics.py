@@ -96,6 +96,33 @@ class MetricsPage:
         ]
 
 
+class Promised(Protocol):
+    """Memory of analyses; `analysis.room.Room` knows it."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that is promised now."""
+
+
+class WorkerMetricsPage:
+    """Answers /metrics of a worker."""
+
+    def __init__(self, counters: Counters, room: Promised) -> None:
+        self._counters = counters
+        self._room = room
+
+    async def __call__(self) -> bytes:
+        """The page now."""
+        registry = CollectorRegistry()
+        held = _plain(
+            "memwatch_analysis_memory_promised_bytes",
+            "Memory promised to the analyses that run.",
+            self._room.held_bytes,
+        )
+        registry.register(_Now([held, _info()]))
+        return generate_latest(registry) + generate_latest(self._counters.registry)
+
+
 def _labelled(name: str, text: str, values: Mapping[str, int]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=["state"])
     for state, value in values.items():

@@ -22,22 +22,34 @@ from dbos import (
     DBOS,
     DBOSConfig,
     DBOSPortableJSONSerializer,
-    Queue,
     SetEnqueueOptions,
     SetWorkflowID,
     SetWorkflowTimeout,
     WorkflowStatus,
 )
+from dbos import Queue as DbosQueue
 
+from memwatch_controller.errors import StartError
 from memwatch_controller.model import Millis
-from memwatch_controller.sessions.engine import Handler, Scheduled, Work, WorkKind, WorkState
+from memwatch_controller.sessions.engine import (
+    QUEUES,
+    Handler,
+    Queue,
+    Scheduled,
+    Share,
+    Work,
+    WorkKind,
+    WorkState,
+)
+from memwatch_controller.store.presence import Presence
 
 #: Pinned: DBOS recovers and dequeues only work of its own version, and the default (a hash
 #: of the source) would strand every session at a deploy. Raised only when `_perform`
 #: changes so that it cannot replay older work, and then with a plan for that.
 _APPLICATION_VERSION = "memwatch-1"
 
-_QUEUE = "sessions"
+#: How often work of programs that died is looked for.
+_TAKE_OVER_SECONDS = 2.0
 
 #: How often due work is looked for. DBOS moves delayed work into the queue every second.
 _POLL_SECONDS = 0.5
@@ -45,6 +57,9 @@ _POLL_SECONDS = 0.5
 #: No work takes this long: a capture and an analysis have limits of their own, and the rest
 #: is waiting for a place in a fleet of a thousand. What is still there then is broken.
 _WORK_TIMEOUT_SECONDS = 7 * 24 * 3600
+
+#: A program that was just replaced needs a moment to end.
+_NAME_SECONDS = 15.0
 
 #: Workflows asked for, or deleted, in one statement.
 _BATCH = 500
@@ -66,38 +81,49 @@ _log = structlog.get_logger()
 class DbosEngine:
     """Durable work on DBOS. DBOS is one per process, so this is too."""
 
-    def __init__(self, database_url: str, executor_id: str) -> None:
+    def __init__(
+        self, database_url: str, executor_id: str, presence: Presence, share: Share
+    ) -> None:
         """Prepares an engine.
 
         Args:
             database_url: `sqlite:///FILE` or `postgresql://…`; DBOS keeps its own tables
                 there, in the schema "dbos".
-            executor_id: name of this host or pod.
+            executor_id: name of this program; no other that lives may have it.
+            presence: where programs have their names.
+            share: which part of the work is ours.
         """
         self._url = database_url
         self._executor_id = executor_id
+        self._presence = presence
+        self._share = share
         self._running: set[asyncio.Task[Any]] = set()
         self._handler: Handler | None = None
-        self._queue: Queue | None = None
+        self._queues: dict[Queue, DbosQueue] = {}
+        self._undertaker: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def start(self, handler: Handler) -> None:
         """Takes up what was left and begins to perform what is due."""
         self._handler = handler
         self._stopping = False
+        await self._take_name()
         _quiet_logs()
         _use_wal(self._url)
         DBOS(config=self._config())
         self._workflow = DBOS.workflow(name="perform", max_recovery_attempts=None)(self._perform())
+        DBOS.listen_queues([queue.value for queue in self._share.queues])
         DBOS.launch()
-        self._queue = await DBOS.register_queue_async(
-            _QUEUE, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update"
-        )
+        self._queues = {queue: await self._register(queue) for queue in Queue}
         await self._take_over()
+        self._undertaker = asyncio.create_task(self._keep_taking_over())
 
     async def stop(self) -> None:
         """Lets go of everything; what runs is left for the next start."""
         self._stopping = True
+        if self._undertaker is not None:
+            self._undertaker.cancel()
+            await asyncio.gather(self._undertaker, return_exceptions=True)
         for task in tuple(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -182,28 +208,77 @@ class DbosEngine:
 
     async def _enqueue(self, scheduled: Scheduled) -> None:
         work = scheduled.work
-        assert self._queue is not None
+        queue = self._queues[QUEUES[work.kind]]
         delay = scheduled.at / 1000 - time.time()
         with (
             SetWorkflowID(work.id),
             SetWorkflowTimeout(_WORK_TIMEOUT_SECONDS),
             SetEnqueueOptions(delay_seconds=delay if delay > 0 else None),
         ):
-            await self._queue.enqueue_async(
+            await queue.enqueue_async(
                 self._workflow, work.kind.value, work.session_id, work.target_id, work.number
             )
 
-    async def _take_over(self) -> None:
-        """Takes work up that other executors left running.
+    async def _take_name(self) -> None:
+        """Lets others know that we live.
 
-        DBOS recovers what this executor id left. A pod that was replaced has another id,
-        so everything that is marked as running is taken over: should its owner still live,
-        DBOS parks the owner's run, and the handler may be called twice by its contract.
+        Raises:
+            StartError: another program has our name.
         """
-        for status in await _list(status="PENDING", queue_name=_QUEUE):
-            if status.executor_id != self._executor_id:
-                _log.info("work taken over", work=status.workflow_id, left_by=status.executor_id)
-                await DBOS.resume_workflow_async(status.workflow_id, queue_name=_QUEUE)
+        if holder := await self._presence.take(_name_of(self._executor_id), _NAME_SECONDS):
+            raise StartError(
+                f"the name '{self._executor_id}'",
+                f"{holder} has it and works on the same database; set POD_NAME to another",
+            )
+
+    async def _register(self, queue: Queue) -> DbosQueue:
+        """A queue as DBOS keeps it: once for all programs, by who takes from it."""
+        width = self._share.analyses if queue is Queue.ANALYSIS else None
+        return await DBOS.register_queue_async(
+            queue.value,
+            polling_interval_sec=_POLL_SECONDS,
+            worker_concurrency=width or (1 if queue is Queue.ANALYSIS else None),
+            on_conflict="always_update" if queue in self._share.queues else "never_update",
+        )
+
+    async def _keep_taking_over(self) -> None:
+        while True:
+            await asyncio.sleep(_TAKE_OVER_SECONDS)
+            try:
+                await self._take_over()
+            except Exception:  # noqa: BLE001  outermost of a task: the next round may work
+                _log.exception("work of programs that died could not be looked for")
+
+    async def _take_over(self) -> None:
+        """Puts back into its queue what programs that died were at.
+
+        DBOS recovers what an earlier life of this executor id left. What others left is
+        theirs as long as they live, and their name tells that. Should one live all the same
+        (its way to the database was cut), DBOS parks its run, and the handler may be called
+        twice by its contract.
+        """
+        owners = {status.executor_id for status in await self._taken()} - {self._executor_id}
+        for owner in owners - {None}:
+            async with self._presence.burying(_name_of(str(owner))) as is_dead:
+                # Asked again: while nobody has the name, nobody else puts its work back.
+                left = [s for s in await self._taken() if s.executor_id == owner]
+                for status in left if is_dead else []:
+                    _log.info("work taken over", work=status.workflow_id, left_by=owner)
+                    await DBOS.resume_workflow_async(
+                        status.workflow_id, queue_name=status.queue_name
+                    )
+
+    async def _taken(self) -> Sequence[WorkflowStatus]:
+        """Work of our queues that somebody is at, or was at when it died."""
+        return [
+            status
+            for queue in self._share.queues
+            for status in await _list(status="PENDING", queue_name=queue.value)
+        ]
+
+
+def _name_of(executor_id: str) -> str:
+    return f"executor:{executor_id}"
 
 
 async def _list(**wanted: Any) -> Sequence[WorkflowStatus]:

@@ -21,6 +21,33 @@ class WorkKind(StrEnum):
     DISCARD = "discard"  # lets the agent drop what nobody waits for; `number` is the try
 
 
+class Queue(StrEnum):
+    """Where work waits until a program takes it."""
+
+    SESSIONS = "sessions"  # needs agents: the controller's
+    ANALYSIS = "analysis"  # needs the store alone: the controller's, or any worker's
+
+
+QUEUES = {
+    WorkKind.CAPTURE: Queue.SESSIONS,
+    WorkKind.DISCARD: Queue.SESSIONS,
+    WorkKind.ANALYSE: Queue.ANALYSIS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which part of the work a program takes.
+
+    Attributes:
+        queues: what it listens to; it may put work into others.
+        analyses: analyses that it does at once; 0: it takes none.
+    """
+
+    queues: frozenset[Queue] = frozenset(Queue)
+    analyses: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One piece of work. Equal work has an equal id, and is done once."""

@@ -7,7 +7,7 @@ written on it unless its version is still the stored one, and "nothing to do" is
 only of what was just read. What a capture reports while it runs is kept here only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from memwatch_controller.errors import NotFoundError
@@ -55,6 +55,18 @@ class Records:
         newest = self._newest.get(id)
         is_fresh_enough = newest is not None and len(newest.targets) == 1
         return newest if is_fresh_enough else await self.find(id)
+
+    async def part(self, id: str, target_id: str) -> tuple[Session, SessionTarget] | None:
+        """A session as it is stored, and a target's part in it; None where it is deleted."""
+        session = await self.find(id)
+        part = part_of(session, target_id) if session else None
+        return None if session is None or part is None else (session, part)
+
+    def forget_ended(self, open_ids: Collection[str]) -> None:
+        """Drops what is kept of sessions that another program has ended."""
+        known = set(open_ids)
+        for id in [id for id in self._newest if id not in known]:
+            del self._newest[id]
 
     async def find(self, id: str) -> Session | None:
         """A session with the progress of its captures; None where there is none."""

@@ -26,7 +26,7 @@ from memwatch_controller.sessions.model import (
     only_spooled,
     open_parts,
 )
-from memwatch_controller.sessions.phases import DISCARD_AFTER_MILLIS
+from memwatch_controller.sessions.performing import DISCARD_AFTER_MILLIS
 from memwatch_controller.sessions.ports import Captures
 from memwatch_controller.sessions.records import Records
 from memwatch_controller.sessions.states import CAPTURING, Event, is_finished

@@ -47,7 +47,9 @@ class Watchdog:
 
     async def round(self) -> None:
         """Schedules what is missing, fails what was stopped, forgets what is long done."""
-        for id in await self._metadata.list_open_session_ids():
+        open_ids = await self._metadata.list_open_session_ids()
+        self._records.forget_ended(open_ids)
+        for id in open_ids:
             session = await self._records.find(id)
             if session is not None:
                 await self._look_after(session)

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 from urllib.parse import unquote, urlsplit
-from uuid import uuid4
 
 import obstore
 from obstore.exceptions import BaseError
@@ -32,6 +31,7 @@ from memwatch_controller.errors import (
 )
 from memwatch_controller.model import is_id
 from memwatch_controller.store.intake import Encoding, Facts, Intake, IntakeError
+from memwatch_controller.store.staging import Staged, Staging
 from memwatch_proto.chunks import CHUNK_BYTES
 
 #: The longest blob that is taken in: a heap of 100 GB compresses to less.
@@ -65,9 +65,9 @@ class Part:
     All work on bytes happens in threads: a digest of a gigabyte must not stop the loop.
     """
 
-    def __init__(self, path: Path, file: BinaryIO, intake: Intake, what: str) -> None:
-        self.path = path
-        self._file = file
+    def __init__(self, staged: Staged, intake: Intake, what: str) -> None:
+        self.path = staged.path
+        self._staged = staged
         self._intake = intake
         self._what = what
 
@@ -80,7 +80,7 @@ class Part:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        await asyncio.to_thread(self._remove)
+        await asyncio.to_thread(self._staged.remove)
 
     @property
     def received(self) -> int:
@@ -124,15 +124,11 @@ class Part:
 
     def _close(self) -> Facts:
         facts = self._intake.finish()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        file = self._staged.file
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
         return facts
-
-    def _remove(self) -> None:
-        with contextlib.suppress(OSError):  # closing flushes, which fails on a full disk
-            self._file.close()
-        self.path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _translated(self, needed: int) -> Iterator[None]:
@@ -157,7 +153,7 @@ class BlobStore:
     """
 
     def __init__(
-        self, store: ObjectStore, staging: Path, root: Path | None, reserve_bytes: int
+        self, store: ObjectStore, staging: Staging, root: Path | None, reserve_bytes: int
     ) -> None:
         self._store = store
         self._staging = staging
@@ -168,21 +164,19 @@ class BlobStore:
     def open(cls, url: str, data_dir: Path, reserve_bytes: int = RESERVE_BYTES) -> Self:
         """The store at a URL (`s3://…`, `gs://…`, `az://…`, `file:///…`) or path.
 
-        A remote store stages its parts under `data_dir`. What an earlier life left in the
-        staging directory is removed: call this once, before anything runs.
+        A remote store stages its parts under `data_dir`. What killed programs left in the
+        staging directory is removed.
 
         Raises:
             InvalidArgumentError: a URL that names no store.
             StoreUnavailableError: the directory cannot be made or written.
         """
         root = _local_root(url)
-        staging = root / ".incoming" if root else data_dir / "incoming"
+        folder = root / ".incoming" if root else data_dir / "incoming"
         try:
-            staging.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for leftover in staging.iterdir():
-                leftover.unlink()
+            staging = Staging(folder)
         except OSError as error:
-            raise StoreUnavailableError(f"use '{staging}'", str(error)) from error
+            raise StoreUnavailableError(f"use '{folder}'", str(error)) from error
         return cls(_object_store(url, root), staging, root, reserve_bytes)
 
     def begin(
@@ -208,16 +202,15 @@ class BlobStore:
         if incoming_limit > MAX_STORED_BYTES or raw_limit > MAX_RAW_BYTES:
             most = f"at most {MAX_STORED_BYTES} bytes, {MAX_RAW_BYTES} before compression"
             raise DigestMismatchError(what, f"{incoming_limit} bytes of {raw_limit}", most)
-        free = max(0, shutil.disk_usage(self._staging).free - self._reserve)
+        free = max(0, shutil.disk_usage(self._staging.folder).free - self._reserve)
         if incoming_limit != MAX_STORED_BYTES and incoming_limit > free:
             raise StoreFullError(what, incoming_limit, free)
-        path = self._staging / f"{uuid4().hex}.part"
         try:
-            file = path.open("xb")
+            staged = self._staging.new(".part")
         except OSError as error:
-            raise _storage_error(error, what, incoming_limit, self._staging) from error
-        intake = Intake(file, encoding, incoming_limit=incoming_limit, raw_limit=raw_limit)
-        return Part(path, file, intake, what)
+            raise _storage_error(error, what, incoming_limit, self._staging.folder) from error
+        intake = Intake(staged.file, encoding, incoming_limit=incoming_limit, raw_limit=raw_limit)
+        return Part(staged, intake, what)
 
     async def commit(self, part: Part, key: str) -> None:
         """Gives a closed part its final name, for good. A blob of that key is replaced.
@@ -232,7 +225,7 @@ class BlobStore:
                 return
             await obstore.put_async(self._store, key, part.path, use_multipart=True)
         except OSError as error:
-            raise _storage_error(error, f"blob '{key}'", 0, self._staging) from error
+            raise _storage_error(error, f"blob '{key}'", 0, self._staging.folder) from error
         except BaseError as error:
             raise StoreUnavailableError(f"store blob '{key}'", _first_line(error)) from error
 
@@ -295,8 +288,8 @@ class BlobStore:
         Raises:
             StoreUnavailableError: it does not, or its staging directory is gone.
         """
-        if not os.access(self._staging, os.W_OK):
-            raise StoreUnavailableError(f"use '{self._staging}'", "it cannot be written")
+        if not os.access(self._staging.folder, os.W_OK):
+            raise StoreUnavailableError(f"use '{self._staging.folder}'", "it cannot be written")
         await self.size("snapshots/none")
 
     @contextlib.asynccontextmanager
@@ -312,18 +305,18 @@ class BlobStore:
                 raise BlobLostError(key, "it is gone or was changed")
             yield self._root / key
             return
-        path = self._staging / f"{uuid4().hex}.copy"
+        staged = self._staging.new(".copy")
         try:
-            await self._copy(key, size, path)
-            yield path
+            await self._copy(key, size, staged.file)
+            yield staged.path
         finally:
-            path.unlink(missing_ok=True)
+            staged.remove()
 
-    async def _copy(self, key: str, size: int, path: Path) -> None:
-        free = max(0, shutil.disk_usage(self._staging).free - self._reserve)
+    async def _copy(self, key: str, size: int, file: BinaryIO) -> None:
+        free = max(0, shutil.disk_usage(self._staging.folder).free - self._reserve)
         if size > free:
             raise StoreFullError(f"a copy of blob '{key}'", size, free)
-        with path.open("xb") as file:
+        with file:
             async for piece in self.read(key, size):
                 await asyncio.to_thread(file.write, piece)
 

@@ -22,6 +22,9 @@ from memwatch_controller.errors import StartError
 #: A database that several controllers share is locked for moments only; longer is a fault.
 _SQLITE_BUSY_MILLIS = 30_000
 
+#: Any number that nobody else takes.
+_MIGRATION_LOCK = 0x6D656D77617463
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 _ASYNC_DRIVERS = {
@@ -117,6 +120,8 @@ def migrate(connection: sa.Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
+    if connection.dialect.name == "postgresql":  # another program may start at this moment
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
     command.upgrade(config, "head")
 
 

@@ -23,7 +23,8 @@ def test_what_is_promised_is_not_promised_again():
 @given(st.lists(st.tuples(st.integers(0, 50), st.booleans()), max_size=40), st.integers(0, 100))
 def test_promises_never_exceed_what_is_free(steps, free):
     """Whatever is asked for and given back, in any order."""
-    ledger, held = Ledger(), []
+    ledger = Ledger()
+    held: list[int] = []
     for needed, give_back in steps:
         if give_back and held:
             ledger.release(held.pop(0))

@@ -8,8 +8,11 @@ import pytest
 
 from memwatch_controller import model
 from memwatch_controller.registry import Registry
+from memwatch_controller.sessions.analysing import Analysing
+from memwatch_controller.sessions.engine import WorkKind
 from memwatch_controller.sessions.feed import Feed
-from memwatch_controller.sessions.patience import Patience
+from memwatch_controller.sessions.patience import Patience, Retry
+from memwatch_controller.sessions.performing import Performer
 from memwatch_controller.sessions.phases import Phases
 from memwatch_controller.sessions.records import Records
 from memwatch_controller.sessions.service import SessionLimits, SessionService
@@ -33,7 +36,7 @@ class Bench:
     captures: MemoryCaptures
     analysis: MemoryAnalysis
     service: SessionService
-    phases: Phases
+    performer: Performer
     watchdog: Watchdog
     feed: Feed
 
@@ -55,18 +58,30 @@ async def make_bench(path: Path, *, open_sessions: int = 100, total: int = 10) -
     engine, feed = HandEngine(clock), Feed()
     captures, analysis = MemoryCaptures(metadata, clock), MemoryAnalysis()
     records = Records(metadata, feed, clock)
+    patience = Patience(unreachable_millis=0)
+    retry = Retry(patience, clock)
     phases = Phases(
         records=records,
-        metadata=metadata,
         feed=feed,
         directory=registry,
         captures=captures,
-        analysis=analysis,
         slots=Slots(total),
-        patience=Patience(unreachable_millis=0),
+        retry=retry,
+        patience=patience,
         now=clock,
     )
-    await engine.start(phases.perform)
+    analysing = Analysing(records, analysis, retry, patience)
+    performer = Performer(
+        {
+            WorkKind.CAPTURE: phases.capture,
+            WorkKind.DISCARD: phases.discard,
+            WorkKind.ANALYSE: analysing.analyse,
+        },
+        records,
+        retry,
+        clock,
+    )
+    await engine.start(performer.perform)
     ids = iter(range(10_000))
     service = SessionService(
         records=records,
@@ -89,7 +104,7 @@ async def make_bench(path: Path, *, open_sessions: int = 100, total: int = 10) -
         captures,
         analysis,
         service,
-        phases,
+        performer,
         watchdog,
         feed,
     )

@@ -1,11 +1,13 @@
 import asyncio
+import contextlib
 import sqlite3
 import time
 
 import pytest
 
 from memwatch_controller.sessions.dbos_engine import DbosEngine
-from memwatch_controller.sessions.engine import Scheduled, Work, WorkKind, WorkState
+from memwatch_controller.sessions.engine import Scheduled, Share, Work, WorkKind, WorkState
+from memwatch_controller.store.presence import FilePresence, open_presence
 from tests.controller.sessions.running import eventually
 from tests.support import databases
 
@@ -60,16 +62,20 @@ def url(request, tmp_path):
 @pytest.fixture
 async def started(url):
     """Starts engines over one database, and stops what still runs."""
-    running: list[DbosEngine] = []
+    running: list[tuple[DbosEngine, contextlib.AsyncExitStack]] = []
 
-    async def start(handler, executor="pod-1"):
-        engine = DbosEngine(url, executor)
+    async def start(handler, executor="pod-1", share=Share()):  # noqa: B008  frozen
+        stack = contextlib.AsyncExitStack()
+        presence = await stack.enter_async_context(open_presence(url, executor))
+        engine = DbosEngine(url, executor, presence, share)
         await engine.start(handler)
-        running.append(engine)
+        running.append((engine, stack))
         return engine
 
     async def stop():
-        await running.pop().stop()
+        engine, stack = running.pop()
+        await engine.stop()
+        await stack.aclose()
 
     start.stop = stop  # type: ignore[attr-defined]
     yield start
@@ -166,7 +172,9 @@ async def test_records_of_ended_work_are_dropped(started):
 
 async def test_nothing_is_pickled(tmp_path):
     """What DBOS stores is JSON: a database that somebody wrote to runs no code of theirs."""
-    engine = DbosEngine(f"sqlite:///{tmp_path}/sessions.sqlite", "pod-1")
+    engine = DbosEngine(
+        f"sqlite:///{tmp_path}/sessions.sqlite", "pod-1", FilePresence(tmp_path / "x"), Share()
+    )
     handler = Handler({work(0): Scheduled(work(1), 2**41)})
     await engine.start(handler)
     try:

@@ -94,6 +94,14 @@ def create_app(faces: Faces, metrics: Metrics, ready: Ready) -> FastAPI:
     return app
 
 
+def create_probes(metrics: Metrics, ready: Ready) -> FastAPI:
+    """Probes and metrics alone, for a program that answers no calls."""
+    app = FastAPI(title="memwatch", version=__version__, docs_url=None, openapi_url=None)
+    app.include_router(_probes(metrics, ready))
+    _translate_errors(app)
+    return app
+
+
 def guarded(app: FastAPI, token: str) -> CallLog:
     """The application behind its guard, logged; `token` "" lets every caller of this machine in."""
     return CallLog(Guard(app, token))
