@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from memwatch_heap import rules
 from memwatch_heap.graph import U32
 from memwatch_heap.holders import ITEM, NO_EDGE, Holders
+from memwatch_heap.owned import Owned
 from memwatch_heap.prints import Prints, find_prints
 from memwatch_heap.rules import LIMITS
 
@@ -208,6 +209,7 @@ class Growth:
     ledgers: tuple[Ledger, ...]
     names: tuple[str, ...]
     _classes: list[ClassGrowth] = field(default_factory=list)
+    _owned: dict[int, Owned] = field(default_factory=dict)
 
     @property
     def first(self) -> Ledger:
@@ -234,20 +236,22 @@ class Growth:
             self._classes.extend(_class_growth(self))
         return self._classes
 
+    def held_by(self, ledger: Ledger, owners: Sequence[int], group: int) -> Rows:
+        """The rows of a ledger that are of a class and have one of some owners (ids)."""
+        owned = self._owned.get(id(ledger))
+        if owned is None:
+            owned = self._owned[id(ledger)] = Owned(ledger.owner)
+        rows = owned.by(owners)
+        found: Rows = rows[ledger.group[rows] == group]
+        return found
+
     def follow(self, keys: Sequence[tuple[tuple[int, ...], int]]) -> Series:
         """The series of the items of a class: per snapshot, the holders' ids and the class."""
-        steps = [
-            _rows_of_all(ledger, owners, group)
-            for ledger, (owners, group) in zip(self.ledgers, keys, strict=True)
-        ]
+        steps = []
+        for ledger, (owners, group) in zip(self.ledgers, keys, strict=True):
+            rows = self.held_by(ledger, owners, group)
+            steps.append(rows[ledger.item[rows]])
         return _series(self.ledgers, steps)
-
-
-def _rows_of_all(ledger: Ledger, owners: tuple[int, ...], group: int) -> Rows:
-    if not owners:
-        return np.zeros(0, np.intp)
-    held = np.isin(ledger.owner, np.array(owners, np.uint64))
-    return np.flatnonzero(held & (ledger.group == group) & ledger.item)
 
 
 def _series(ledgers: Sequence[Ledger], steps: Sequence[Rows]) -> Series:

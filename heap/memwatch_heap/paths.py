@@ -115,7 +115,7 @@ class Paths:
         """Goes on from all that was reached and from further roots, into what is let in now."""
         graph = self._graph
         self._roots = {**roots, **self._roots}
-        sources = np.array([*np.flatnonzero(self._seen), *roots], np.uint32)
+        sources = np.append(np.flatnonzero(self._seen), list(roots)).astype(np.uint32)
         self._seen[sources] = 0
         never = [i for i in graph.strings.find(*(r.name for r in rules.PATH_NEVER)) if i >= 0]
         kernels("paths").spread(

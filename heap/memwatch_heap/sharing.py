@@ -1,7 +1,7 @@
 """Objects that nobody holds alone: in which container are they, and are they a part of others?"""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,22 +50,58 @@ class Pile:
         )
 
 
-def gather(holders: Holders, new: Mask, strange: Mask, piles: list[Pile]) -> list[tuple[int, Pile]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class NewItems:
+    """The new objects that holders have, sorted by holder and class.
+
+    Attributes:
+        keys: holder << 32 | class, of each run of `nodes`, ascending. starts: where each begins.
+        nodes: the objects, ascending within a run.
+    """
+
+    keys: NDArray[np.uint64]
+    starts: NDArray[np.intp]
+    nodes: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, holders: Holders, new: Mask) -> "NewItems":
+        """Those of a heap; what hangs on the root alone is nobody's."""
+        nodes = np.flatnonzero(new & (holders.category == ITEM) & holders.holds[holders.owner])
+        nodes = nodes[holders.owner[nodes] != holders.graph.root]
+        key = holders.owner[nodes].astype(np.uint64) << np.uint64(32) | holders.group[nodes]
+        order = np.argsort(key, kind="stable")
+        keys, starts = np.unique(key[order], return_index=True)
+        return cls(keys, starts, nodes[order])
+
+    def sample(self, pile: "Pile") -> NDArray[np.intp]:
+        """Some of the objects that the holder of a pile has."""
+        key = np.uint64(pile.holder << 32 | pile.group)
+        run = int(np.searchsorted(self.keys, key))
+        if run == len(self.keys) or self.keys[run] != key:
+            return self.nodes[:0]
+        end = int(self.starts[run + 1]) if run + 1 < len(self.keys) else len(self.nodes)
+        return self.nodes[int(self.starts[run]) : end][:_SAMPLE]
+
+
+def gather(
+    holders: Holders, items: NewItems, strange: Mask, piles: list[Pile]
+) -> list[tuple[int, Pile]]:
     """Each pile with the container it is in.
 
     A pile whose objects are held by the objects of other piles only (a context that two closures
     share) is no pile of its own: its weight goes to those.
     """
-    shared = [pile for pile in piles if not pile.via and not _is_straight(holders, new, pile)]
-    straight = [pile for pile in piles if pile not in shared]
-    found = [(pile.holder, pile) for pile in straight]
+    straight = [bool(pile.via) or _is_straight(holders, items.sample(pile), pile) for pile in piles]
+    found = [(pile.holder, pile) for pile, is_one in zip(piles, straight, strict=True) if is_one]
+    shared = [pile for pile, is_one in zip(piles, straight, strict=True) if not is_one]
+    known = {(pile.holder, pile.group): pile for pile in piles if not pile.via}
+    referrers = _referrers(holders, [items.sample(pile) for pile in shared])
     parts: list[tuple[Pile, list[Pile]]] = []
     for pile in shared:
-        referrers = _referrers(holders, pile, new)
-        container = _container(holders, strange, referrers)
-        wholes = [
-            other for other in piles if other is not pile and _holds(holders, other, referrers)
-        ]
+        mine = [referrers[node] for node in items.sample(pile).tolist()]
+        container = _container(holders, strange, mine)
+        wholes = [known[key] for key in _held_by(holders, mine) if key in known]
+        wholes = [whole for whole in wholes if whole is not pile]
         if container is not None:
             found.append((container, pile))
         elif wholes:
@@ -88,14 +124,8 @@ def _with_parts(
     ]
 
 
-def _items(holders: Holders, new: Mask, pile: Pile) -> NDArray[np.intp]:
-    mine = (holders.owner == pile.holder) & (holders.group == pile.group) & new
-    return np.flatnonzero(mine & (holders.category == ITEM))
-
-
-def _is_straight(holders: Holders, new: Mask, pile: Pile) -> bool:
+def _is_straight(holders: Holders, items: NDArray[np.intp], pile: Pile) -> bool:
     """Whether edges lead from the holder to its objects, over parts of the engine at most."""
-    items = _items(holders, new, pile)[:_SAMPLE]
     return sum(_reaches(holders, int(node), pile.holder) for node in items) * 2 > len(items)
 
 
@@ -110,22 +140,25 @@ def _reaches(holders: Holders, node: int, holder: int) -> bool:
     return True
 
 
-def _referrers(holders: Holders, pile: Pile, new: Mask) -> list[Counter[int]]:
-    """Per object of a sample: which solid objects refer to it, however often."""
+def _referrers(holders: Holders, samples: Sequence[NDArray[np.intp]]) -> dict[int, Counter[int]]:
+    """Per object of some samples: which solid objects refer to it, however often."""
     graph = holders.graph
-    items = _items(holders, new, pile)[:_SAMPLE]
+    found: dict[int, Counter[int]] = {}
+    for sample in samples:
+        found |= {int(node): Counter() for node in sample}
+    if not found:
+        return found
     wanted = np.zeros(graph.node_count, bool)
-    wanted[items] = True
+    wanted[list(found)] = True
     edges = np.flatnonzero(wanted[graph.edge_to])
     edges = edges[graph.edge_type[edges] != graph.edge_code("weak")]
     sources = source_of(graph, edges)
     told = holders.category[sources] != NOISE
     edges, sources = edges[told], sources[told]
     solid = np.where(holders.holds[sources], sources, holders.owner[sources])
-    found: dict[int, Counter[int]] = {int(node): Counter() for node in items}
     for node, source in zip(graph.edge_to[edges].tolist(), solid.tolist(), strict=True):
         found[node][source] += 1
-    return list(found.values())
+    return found
 
 
 def _container(holders: Holders, strange: Mask, referrers: list[Counter[int]]) -> int | None:
@@ -139,14 +172,9 @@ def _container(holders: Holders, strange: Mask, referrers: list[Counter[int]]) -
     return min(most, default=None, key=lambda node: (-covers[node], node))
 
 
-def _holds(holders: Holders, pile: Pile, referrers: Iterable[Counter[int]]) -> bool:
-    """Whether objects of a pile are among the referrers of most of another's."""
-    rows = list(referrers)
-    hits = sum(
-        any(
-            int(holders.owner[node]) == pile.holder and int(holders.group[node]) == pile.group
-            for node in counts
-        )
-        for counts in rows
-    )
-    return hits >= _MOST * len(rows) and bool(rows)
+def _held_by(holders: Holders, referrers: Sequence[Counter[int]]) -> list[tuple[int, int]]:
+    """(holder, class) of piles whose objects are among the referrers of most of another's."""
+    hits: Counter[tuple[int, int]] = Counter()
+    for counts in referrers:
+        hits.update({(int(holders.owner[node]), int(holders.group[node])) for node in counts})
+    return [key for key, count in hits.items() if count >= _MOST * len(referrers)]

@@ -3,22 +3,22 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memwatch_heap import rules
 from memwatch_heap._backend import kernels
-from memwatch_heap.holders import ITEM, Holders
+from memwatch_heap.holders import Holders
+from memwatch_heap.rollup import roll_up
 from memwatch_heap.rules import LIMITS
-from memwatch_heap.sharing import Pile, gather
+from memwatch_heap.sharing import NewItems, Pile, gather
 
 Mask = NDArray[np.bool_]
 F64 = NDArray[np.float64]
 
-# Holders whose members are numbered or keyed: several alike below one are its data, spread out.
-_COLLECTIONS = ("Map", "Set", "Array", "list", "dict", "set", "deque", "tuple", "WeakMap")
-_SPREAD = 3  # so many members alike make a collection of collections
+# Piles that are looked into: as many as may make the sites below, parts and all.
+_MAX_PILES = 500
 _MAX_SITES = 64  # heaviest first: what comes later explains nothing that a reader would act on
 
 
@@ -55,10 +55,12 @@ def find_sites(
     weight = kernels("owners").sums(
         holders.order, holders.idom, np.where(new, shallow, 0).astype(np.float64), holders.linked
     )
-    heaps = _heaps(holders, new, weight)
-    piles = _roll_up(holders, _roll_up(holders, heaps.of_old(strange)))
+    items = NewItems.of(holders, new)
+    heaps = _heaps(items, weight)
+    piles = heaps.of_old(holders, strange)
     piles += [pile for pile in heaps.of_new(strange) if _replaced(holders, strange, heaps, pile)]
-    return _sites(gather(holders, new, strange, [pile for pile in piles if _is_heap(pile)]))
+    piles.sort(key=lambda pile: -pile.weight)
+    return _sites(gather(holders, items, strange, piles[:_MAX_PILES]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,17 +71,23 @@ class _Heaps:
     holder: NDArray[np.intp]
     counts: NDArray[np.intp]
     weights: F64
-    together: F64  # objects of this class under all holders alike
 
-    def of_old(self, strange: Mask) -> list[Pile]:
-        """Piles of holders that were there before, as far as they can matter."""
-        return self._piles(
-            ~strange[self.holder] & (self._large | (self.together >= LIMITS.min_new))
-        )
+    def of_old(self, holders: Holders, strange: Mask) -> list[Pile]:
+        """Piles of holders that were there before, those spread over many small ones as one."""
+        rows = np.flatnonzero(~strange[self.holder])
+        group = (self.keys[rows] & np.uint64(0xFFFF_FFFF)).astype(np.intp)
+        counts, weights = self.counts[rows].astype(np.float64), self.weights[rows]
+        found = roll_up(holders, self.holder[rows], group, counts, weights)
+        piles = []
+        for row in np.flatnonzero(_is_large(found.count, found.weight)).tolist():
+            container, via = found.container(holders, row)
+            count, weight = int(found.count[row]), float(found.weight[row])
+            piles.append(Pile((container,), via, int(found.group[row]), count, weight))
+        return piles
 
     def of_new(self, strange: Mask) -> list[Pile]:
         """Large piles of holders that are new themselves."""
-        return self._piles(strange[self.holder] & self._large)
+        return self._piles(strange[self.holder] & _is_large(self.counts, self.weights))
 
     def has(self, holder: int, group: int) -> bool:
         """Whether a holder has more than a few new objects of a class."""
@@ -88,12 +96,6 @@ class _Heaps:
         return bool(
             at < len(self.keys) and self.keys[at] == key and self.counts[at] >= LIMITS.few_new
         )
-
-    @property
-    def _large(self) -> Mask:
-        heavy = (self.counts >= LIMITS.few_new) & (self.weights >= LIMITS.heavy_bytes)
-        mask: Mask = heavy | (self.counts >= LIMITS.min_new)
-        return mask
 
     def _piles(self, which: Mask) -> list[Pile]:
         low = np.uint64(0xFFFF_FFFF)
@@ -104,49 +106,18 @@ class _Heaps:
         ]
 
 
-def _heaps(holders: Holders, new: Mask, weight: F64) -> _Heaps:
-    nodes = np.flatnonzero(new & (holders.category == ITEM) & holders.holds[holders.owner])
-    nodes = nodes[holders.owner[nodes] != holders.graph.root]
-    key = holders.owner[nodes].astype(np.uint64) << np.uint64(32) | holders.group[nodes]
-    keys, at, counts = np.unique(key, return_inverse=True, return_counts=True)
-    holder = (keys >> np.uint64(32)).astype(np.intp)
-    alike = np.stack(
-        [holders.owner[holder], holders.group[holder], (keys & np.uint64(0xFFFF_FFFF))]
-    )
-    _, same = np.unique(alike, axis=1, return_inverse=True)
-    together = np.bincount(same.ravel(), weights=counts)[same.ravel()].astype(np.float64)
-    weights = np.bincount(at, weights=weight[nodes], minlength=len(keys)).astype(np.float64)
-    return _Heaps(keys, holder, counts, weights, together)
+def _heaps(items: NewItems, weight: F64) -> _Heaps:
+    holder = (items.keys >> np.uint64(32)).astype(np.intp)
+    counts = np.diff(np.append(items.starts, len(items.nodes)))
+    weights = np.add.reduceat(weight[items.nodes], items.starts) if len(counts) else weight[:0]
+    return _Heaps(items.keys, holder, counts, weights)
 
 
-def _is_heap(pile: Pile) -> bool:
-    if pile.count >= LIMITS.min_new:
-        return True
-    return pile.count >= LIMITS.few_new and pile.weight >= LIMITS.heavy_bytes
-
-
-def _roll_up(holders: Holders, piles: list[Pile]) -> list[Pile]:
-    """Piles under many holders alike become one under what holds those holders."""
-    alike: dict[tuple[int, int, tuple[int, ...], int], list[Pile]] = defaultdict(list)
-    for pile in piles:
-        outer = int(holders.owner[pile.holder])
-        alike[outer, int(holders.group[pile.holder]), pile.via, pile.group].append(pile)
-    out: list[Pile] = []
-    for (outer, between, via, group), members in alike.items():
-        count = sum(pile.count for pile in members)
-        if count >= LIMITS.min_new and len(members) >= _enough(holders, outer):
-            weight = sum(pile.weight for pile in members)
-            out.append(Pile((outer,), (between, *via), group, count, weight))
-        else:
-            out += members
-    return out
-
-
-def _enough(holders: Holders, outer: int) -> int:
-    kind = rules.KINDS.get(holders.group_of(outer), "")
-    if not holders.holds[outer]:
-        return 1 << 62
-    return _SPREAD if kind in _COLLECTIONS else LIMITS.rollup
+def _is_large(counts: NDArray[Any], weights: F64) -> Mask:
+    """Whether so many objects, or so heavy ones, are growth and not chance."""
+    heavy = (counts >= LIMITS.few_new) & (weights >= LIMITS.heavy_bytes)
+    mask: Mask = heavy | (counts >= LIMITS.min_new)
+    return mask
 
 
 def _replaced(holders: Holders, strange: Mask, heaps: _Heaps, pile: Pile) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from memwatch_heap import formats, rules
 from memwatch_heap.basis import Basis, find_basis
@@ -13,6 +13,7 @@ from memwatch_heap.graph import HeapGraph
 from memwatch_heap.growth import Growth, Ledger, Names, Series, identities, make_ledger, slot_of
 from memwatch_heap.holders import ITEM, NO_EDGE, NOISE, Holders, find_holders
 from memwatch_heap.locations import Place, Sources, is_engine_script
+from memwatch_heap.owned import Owned
 from memwatch_heap.paths import Paths
 from memwatch_heap.report import Cleared, SnapshotFacts, Suspect, Verdict, Where
 from memwatch_heap.rules import LIMITS
@@ -92,6 +93,7 @@ class _Inquiry:
         rows = growth.last.rows_of(ids)
         self._new = growth.new_rows()[rows]
         self._replaced = growth.last.replaced(growth.first)[rows]
+        self._owned = Owned(holders.owner)
         self._sources = Sources(graph)
         self._paths = Paths(holders, self._sources, self._old)
 
@@ -162,8 +164,7 @@ class _Inquiry:
         found = [self._counterpart(ledger, holder) for holder in holders]
         owners = tuple(number for number in found if number is not None)
         for group in via:
-            held = np.isin(ledger.owner, np.array(owners, np.uint64)) & (ledger.group == group)
-            owners = tuple(ledger.ids[held].tolist())
+            owners = tuple(ledger.ids[self._growth.held_by(ledger, owners, group)].tolist())
         return owners
 
     def _counterpart(self, ledger: Ledger, node: int) -> int | None:
@@ -195,17 +196,24 @@ class _Inquiry:
     def _items(self, pile: Pile) -> NDArray[np.intp]:
         """The new objects of a pile, in the order of the file."""
         holders = self._holders
-        held = np.isin(holders.owner, self._between(pile)) & (holders.group == pile.group)
-        return np.flatnonzero(held & self._new & (holders.category == ITEM))
+        held = self._held_by(self._between(pile), pile.group)
+        items: NDArray[np.intp] = held[self._new[held] & (holders.category[held] == ITEM)]
+        return items
 
     def _between(self, pile: Pile) -> NDArray[np.intp]:
         """The objects that hold those of a pile: its holders, or what is spread out below them."""
         holders = self._holders
         owners = np.array(pile.holders, np.intp)
         for group in pile.via:
-            held = np.isin(holders.owner, owners) & (holders.group == group)
-            owners = np.flatnonzero(held & (holders.category == ITEM))
+            held = self._held_by(owners, group)
+            owners = held[holders.category[held] == ITEM]
         return owners
+
+    def _held_by(self, owners: ArrayLike, group: int) -> NDArray[np.intp]:
+        """The nodes of a class that have one of some owners, in the order of the file."""
+        nodes = self._owned.by(owners)
+        found: NDArray[np.intp] = nodes[self._holders.group[nodes] == group]
+        return found
 
     def _suspect(self, finding: _Finding, new_bytes: int) -> Suspect:
         site, series = finding.site, finding.series
@@ -291,8 +299,8 @@ class _Inquiry:
         holders, main = self._holders, site.main
         if main.via or not holders.linked[self._items(main)[-1:]].any():
             return None
-        mine = np.isin(holders.owner, main.holders) & (holders.group == main.group)
-        heads = np.flatnonzero(mine & (holders.linked == 0))
+        mine = self._held_by(main.holders, main.group)
+        heads = mine[holders.linked[mine] == 0]
         return int(heads[np.argmax(self._basis.retained[heads])]) if len(heads) else None
 
     def _class_name(self, items: NDArray[np.intp]) -> str:

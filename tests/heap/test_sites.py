@@ -35,6 +35,35 @@ def test_many_small_containers_are_one_spread_out():
     assert (suspect.new_count, suspect.counts) == (120, (80, 200))
 
 
+def tenants(members, count):
+    """A Map of tenants, each with an inbox that has a Map, `count` mails over all of them."""
+    module = Module()
+    table = module.table(module.variable("tenants", "Map", 1003), 1001)
+    stores = []
+    for number in range(members):
+        node_id, above = 100_001 + 20 * number, table
+        names = (("internal", str(number)), ("property", "inbox"), ("property", "items"))
+        for edge, kind in zip(names, ("Tenant", "Inbox", "Map"), strict=True):
+            above = module.node("object", kind, node_id=node_id, held_by=above, edge=edge)
+            node_id += 2
+        stores.append(module.table(above, node_id))
+    for number, node_id in enumerate(ids(count)):
+        module.fill(stores[number % members], range(node_id, node_id + 1), "Mail")
+    return module.graph()
+
+
+def test_containers_deep_inside_alike_objects_are_one_spread_out():
+    """What each tenant's inbox collects is put down to the tenants, although none is alone."""
+    (suspect,) = explained(lambda count: tenants(30, count), (60, 150))
+    assert suspect.path == "app.js: tenants (Map) → Tenant → Inbox → Map → Mail"
+    assert (suspect.new_count, suspect.counts) == (90, (60, 150))
+
+
+def test_a_field_that_each_was_given_is_no_pile():
+    """One new object far inside each of many is set once, and piles up nowhere."""
+    assert explained(lambda count: tenants(30, count), (0, 30)) == ()
+
+
 def test_objects_in_two_containers_are_put_down_to_one_that_holds_all():
     """An index beside the list does not hide the leak, although neither dominates it."""
 
