@@ -8,54 +8,12 @@ import sys
 
 __memwatch_bootstrap__ = True
 
-# Programs that build or install: short, many, and nobody's service.
-_TOOLS = frozenset(
-    [
-        "pip",
-        "pip3",
-        "ensurepip",
-        "venv",
-        "virtualenv",
-        "pipx",
-        "uv",
-        "poetry",
-        "pipenv",
-        "conda",
-        "easy_install",
-        "setuptools",
-        "build",
-        "wheel",
-        "twine",
-        "_in_process",
-        "compileall",
-        "py_compile",
-    ]
-)
-
-
-def _program():
-    """The name of what Python was started to run: a script's or, after -m, a module's."""
-    with open("/proc/self/cmdline", "rb") as cmdline:
-        words = cmdline.read().decode("utf-8", "replace").split("\0")[1:]
-    for index, word in enumerate(words):
-        if word.startswith("-m"):
-            return (word[2:] or words[index + 1]).partition(".")[0]
-        if word.startswith("-c"):
-            return ""
-        if word in ("-W", "-X"):
-            continue
-        if not word.startswith("-"):
-            name = word.rpartition("/")[2]
-            return name[:-3] if name.endswith(".py") else name
-    return ""
-
 
 def _start():
     try:
-        if _program() not in _TOOLS:
-            import memwatch_hook
+        from memwatch_hook.bootstrap import start
 
-            memwatch_hook.start()
+        start()
     except Exception:
         pass
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "start", "stop"]
 
-# Many forked children live for a blink, or become another program: they get no socket.
-CHILD_DELAY_SECONDS = 0.1
+# Many processes live for a blink, or become another program: they get no socket.
+DELAY_SECONDS = 0.1
 
 
 class _Hook:
@@ -44,7 +44,7 @@ class _Hook:
 
                 in_workers(self._start_in_worker)
             else:
-                self._serve(0.0)
+                self._serve()
         except Exception:
             return False
         return True
@@ -69,12 +69,12 @@ class _Hook:
             os.register_at_fork(after_in_child=self.after_fork)
             atexit.register(self.stop)
 
-    def _serve(self, delay_seconds: float) -> None:
+    def _serve(self) -> None:
         from .originals import start_new_thread
         from .server import Server
 
         self._server = Server()
-        start_new_thread(self._server.run, (delay_seconds,))
+        start_new_thread(self._server.run, (DELAY_SECONDS,))
 
     def _start_in_worker(self) -> None:
         """In a worker of uWSGI's: Python has not heard of the fork."""
@@ -82,7 +82,7 @@ class _Hook:
             for forget in self._forgetful:
                 forget()
             if self._server is None:
-                self._serve(CHILD_DELAY_SECONDS)
+                self._serve()
         except Exception:
             pass
 
@@ -97,7 +97,7 @@ class _Hook:
             server, self._server = self._server, None
             if server is not None:
                 server.forget()
-                self._serve(CHILD_DELAY_SECONDS)
+                self._serve()
         except Exception:
             pass
 

@@ -1,4 +1,7 @@
-"""Runs a program with the hook started: `python -m memwatch_hook app.py args…`, or `-m module`."""
+"""Runs a program with the hook started: `python -m memwatch_hook app.py args…`, or `-m module`.
+
+`python -m memwatch_hook install --pth` hooks every program of this interpreter: see install.py.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,21 @@ import sys
 
 from . import start
 
-USAGE = "usage: python -m memwatch_hook (-m module | file.py) [argument …]"
+USAGE = """usage: python -m memwatch_hook (-m module | file.py) [argument …]
+       python -m memwatch_hook install --pth [DIR] [--remove]
+"""
 
 
 def main() -> None:
     """Starts the hook and becomes the program that is named."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help") or arguments == ["-m"]:
-        sys.stderr.write(USAGE + "\n")
+        sys.stderr.write(USAGE)
         raise SystemExit(0 if arguments[:1] in (["-h"], ["--help"]) else 2)
+    if arguments[:2] == ["install", "--pth"]:
+        from .install import main as install
+
+        raise SystemExit(install(arguments[2:]))
     start()
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
