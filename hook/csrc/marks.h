@@ -1,13 +1,14 @@
-/* Marks of plain values, as _marks.py explains them: 32 bits of a keyed hash (SipHash-2-4; the key is the process's), so
+/* Marks of plain values, as _marks.py explains them: 32 bits of a keyed hash (SipHash-1-3, as CPython's own; the key is the process's), so
    that a mark tells two values apart and tells nothing of either. */
 #ifndef MEMWATCH_MARKS_H
 #define MEMWATCH_MARKS_H
 
 #include "layout.h"
+#include "run.h"
 
 enum { MAX_MARKED = 4096, BEGINNING = 64 }; /* bytes: longer ones are marked by their length and beginning */
 
-static uint64_t mark_key[2];
+STATE uint64_t mark_key[2];
 
 static inline uint64_t turned(uint64_t word, int bits)
 {
@@ -32,7 +33,6 @@ static inline void sip_word(uint64_t v[4], uint64_t word)
 {
     v[3] ^= word;
     sip_round(v);
-    sip_round(v);
     v[0] ^= word;
 }
 
@@ -53,7 +53,7 @@ static uint32_t mark_of_bytes(const void *bytes, size_t count, uint64_t beside)
     memcpy(&last, at, left);
     sip_word(v, last);
     v[2] ^= 0xff;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 3; i++)
         sip_round(v);
     uint32_t mark = (uint32_t)(v[0] ^ v[1] ^ v[2] ^ v[3]);
     return mark ? mark : 1;

@@ -1,145 +1,96 @@
-/* memwatch_hook._walker: walks the heap in a cloned child that writes no reference count.
+/* memwatch_hook._walker: walks the heap without writing a reference count, in a cloned child or, under the GIL, in the app.
 
-   The clone is raw: no exit signal (the app's wait() and SIGCHLD never see it), no atfork handlers, and in the child no
-   malloc, no Python code and no locks, since another thread of the app may have held any of them. */
+   The clone is raw: no exit signal (the app's wait() and SIGCHLD never see it) and no atfork handlers. */
 #define _GNU_SOURCE
-#include "walk.h"
+#include "child.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
-#include <time.h>
-
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-
-/* ---- The child. ---- */
-
-static void close_between(unsigned first, unsigned last)
+static int parse_levels(PyObject *levels)
 {
-    if (first > last || syscall(SYS_close_range, first, last, 0u) == 0)
-        return;
-    struct rlimit limit = {0, 4096};
-    (void)getrlimit(RLIMIT_NOFILE, &limit);
-    for (unsigned fd = first; fd <= last && fd < limit.rlim_cur; fd++)
-        close((int)fd);
-}
-
-static void close_others(void)
-{
-    unsigned low = (unsigned)(out.connection < out.status ? out.connection : out.status);
-    unsigned high = (unsigned)(out.connection < out.status ? out.status : out.connection);
-    int nowhere = open("/dev/null", O_RDWR);
-    for (int fd = 0; fd < 3; fd++)
-        if (fd != out.connection && fd != out.status)
-            dup2(nowhere, fd);
-    close_between(3, low - 1);
-    close_between(low + 1, high - 1);
-    close_between(high + 1, ~0u);
-}
-
-static void shed(unsigned deadline_seconds)
-{
-    struct rlimit no_core = {0, 0};
-    sigset_t none;
-    for (int number = 1; number < NSIG; number++)
-        signal(number, number == SIGPIPE ? SIG_IGN : SIG_DFL);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* a huge page for each of our small tables would be most of the cost */
-    setrlimit(RLIMIT_CORE, &no_core);
-    close_others();
-    alarm(deadline_seconds);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    int score = open("/proc/self/oom_score_adj", O_WRONLY);
-    if (score >= 0) {
-        (void)!write(score, "1000", 4);
-        close(score);
+    guard.level_count = 0;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(levels) && i < MAX_LEVELS; i++) {
+        Level *level = &guard.levels[guard.level_count];
+        if (!PyArg_ParseTuple(PyList_GET_ITEM(levels, i), "sssL", &level->usage, &level->stat, &level->reclaimable, &level->limit))
+            return 0;
+        guard.level_count++;
     }
-    setpriority(PRIO_PROCESS, 0, 10);
+    return 1;
 }
 
-static long long private_dirty(void)
+/* Reads what walk() and walk_here() were given. */
+static int parse_order(PyObject *args, Order *order)
 {
-    static char text[4096];
-    int file = open("/proc/self/smaps_rollup", O_RDONLY);
-    ssize_t length = file < 0 ? 0 : read(file, text, sizeof text - 1);
-    text[length > 0 ? length : 0] = 0;
-    const char *line = strstr(text, "Private_Dirty:");
-    long long kilobytes = 0;
-    for (const char *c = line ? line + 14 : ""; *c == ' ' || (*c >= '0' && *c <= '9'); c++)
-        if (*c != ' ')
-            kilobytes = 10 * kilobytes + (*c - '0');
-    return line ? kilobytes * 1024 : -1;
+    Py_ssize_t key_length;
+    PyObject *levels;
+    memset(order, 0, sizeof *order);
+    if (!PyArg_ParseTuple(args, "(iipiK)(O!O!O!O!O!)(sss)sy#p(LO!I)", &order->output, &run.status, &order->is_dump,
+                          &order->shown_chars, &order->limit, &PyList_Type, &order->modules, &PyList_Type, &order->threads,
+                          &PyList_Type, &order->own, &PyList_Type, &order->maybe_own, &PyList_Type, &order->chunks,
+                          &order->header.before, &order->header.between, &order->header.after, &order->dump_head, &order->key,
+                          &key_length, &order->may_call_sizeof, &guard.keep, &PyList_Type, &levels, &deadline_seconds))
+        return 0;
+    if (key_length == sizeof mark_key)
+        return parse_levels(levels);
+    PyErr_Format(PyExc_ValueError, "cannot mark values: the key has %zd bytes, not 16", key_length);
+    return 0;
 }
 
-static void report(uint32_t objects, const List *chunks)
-{
-    char text[512];
-    struct rusage used;
-    getrusage(RUSAGE_SELF, &used);
-    double millis = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e3 +
-                    (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e3;
-    int length = snprintf(text, sizeof text,
-                          "{\"objects\":%u,\"size_bytes\":%llu,\"cpu_millis\":%.3f,\"extra_memory_bytes\":%lld,\"chunks\":[",
-                          objects, (unsigned long long)out.sent, millis, private_dirty());
-    (void)!write(out.status, text, (size_t)length);
-    for (size_t i = 0; i < chunks->count; i++) {
-        length = snprintf(text, sizeof text, i ? ",%llu" : "%llu", (unsigned long long)(uintptr_t)chunks->items[i]);
-        (void)!write(out.status, text, (size_t)length);
-    }
-    (void)!write(out.status, "]}\n", 3);
-}
-
-static void child(const Order *order, unsigned deadline_seconds)
-{
-    List chunks = {NULL, 0, 0};
-    shed(deadline_seconds);
-    memcpy(mark_key, order->key, sizeof mark_key);
-    uint32_t objects = find_all(order);
-    number_chunks(order->chunks, &chunks);
-    write_all(order, objects);
-    report(objects, &chunks);
-    _exit(0);
-}
-
-/* ---- The app's side. ---- */
-
-PyDoc_STRVAR(walk_doc, "walk(connection, status, modules, threads, own, maybe_own, chunks, header, key, deadline, sizeof)\n\n"
-                       "Clones the process; the child writes the heap to `connection` and what it cost to `status`.\n"
-                       "Returns the child's pid, to be waited for with __WALL, and the milliseconds that the clone took.");
-
-static double milliseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
+PyDoc_STRVAR(walk_doc, "walk(output, lists, header, dump_head, key, may_call_sizeof, guard)\n\n"
+                       "Clones the process; the child writes the heap, and what it cost to its status.\n"
+                       "Returns the child's pid, to be waited for with __WALL, and the milliseconds that the clone took.\n"
+                       "The arguments are put together in walker.py.");
 
 static PyObject *walk(PyObject *module, PyObject *args)
 {
     Order order;
-    unsigned deadline;
-    Py_ssize_t key_length;
     (void)module;
-    if (!PyArg_ParseTuple(args, "iiO!O!O!O!O!(sss)y#Ip", &out.connection, &out.status, &PyList_Type, &order.modules, &PyList_Type,
-                          &order.threads, &PyList_Type, &order.own, &PyList_Type, &order.maybe_own, &PyList_Type, &order.chunks, &order.header[0],
-                          &order.header[1], &order.header[2], &order.key, &key_length, &deadline, &may_call_sizeof))
+    if (!parse_order(args, &order))
         return NULL;
-    if (key_length != sizeof mark_key)
-        return PyErr_Format(PyExc_ValueError, "cannot mark values: the key has %zd bytes, not 16", key_length);
-    out.parent = getpid();
+    guard.parent = getpid();
+    run.in_app = 0;
     double began = milliseconds();
     long pid = syscall(SYS_clone, 0L, 0L, 0L, 0L, 0L);
     if (pid == 0)
-        child(&order, deadline);
+        live_as_child(&order);
     if (pid < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     return Py_BuildValue("ld", pid, milliseconds() - began);
+}
+
+static PyObject *list_of_numbers(const List *list)
+{
+    PyObject *numbers = PyList_New((Py_ssize_t)list->count);
+    for (size_t i = 0; numbers && i < list->count; i++)
+        PyList_SET_ITEM(numbers, (Py_ssize_t)i, PyLong_FromUnsignedLongLong(list->items[i]));
+    return numbers;
+}
+
+static PyObject *findings_here(const Order *order)
+{
+    double began = milliseconds();
+    guard.deadline = began + deadline_seconds * 1e3;
+    if (setjmp(run.back)) {
+        PyErr_SetString(PyExc_RuntimeError, run.why);
+        return NULL;
+    }
+    Findings found = walk_heap(order);
+    return Py_BuildValue("IKKNd", found.objects, (unsigned long long)found.size, (unsigned long long)found.heap_bytes,
+                         list_of_numbers(&found.chunks), milliseconds() - began);
+}
+
+PyDoc_STRVAR(walk_here_doc, "walk_here(...)\n\nAs walk, in the app itself: everything waits until it is over.\n"
+                            "Returns objects, size_bytes, heap_bytes, chunks and the milliseconds; RuntimeError says why not.");
+
+static PyObject *walk_here(PyObject *module, PyObject *args)
+{
+    Order order;
+    (void)module;
+    if (!parse_order(args, &order))
+        return NULL;
+    run.in_app = 1;
+    PyObject *answer = findings_here(&order);
+    unmap_all();
+    forget_walk();
+    return answer;
 }
 
 /* Whether a new object is found on the ring of links that the youngest list's head is on. */
@@ -185,7 +136,10 @@ static PyObject *check(PyObject *module, PyObject *args)
     return PyBool_FromLong(named && found_locals == 1);
 }
 
-static PyMethodDef methods[] = {{"walk", walk, METH_VARARGS, walk_doc}, {"check", check, METH_VARARGS, check_doc}, {NULL, NULL, 0, NULL}};
+static PyMethodDef methods[] = {{"walk", walk, METH_VARARGS, walk_doc},
+                                {"walk_here", walk_here, METH_VARARGS, walk_here_doc},
+                                {"check", check, METH_VARARGS, check_doc},
+                                {NULL, NULL, 0, NULL}};
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "memwatch_hook._walker", NULL, -1, methods, NULL, NULL, NULL, NULL};
 

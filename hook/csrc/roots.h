@@ -5,10 +5,11 @@
 #include <stdio.h>
 
 #include "edges.h"
+#include "sizes.h"
 
 enum { ROOT, MODULES, THREADS, NAMES, UNKNOWN, HOOK, GROUPS };
 enum { MAX_FRAMES = 2000 }; /* of one thread: the innermost ones */
-enum { MAX_SYNTHETIC = 1 << 20 };
+enum { MAX_SYNTHETIC = 1 << 20 }; /* a reserve of address space */
 
 typedef struct RootEdge {
     struct RootEdge *next;
@@ -23,9 +24,9 @@ typedef struct {
     RootEdge *first, **last;
 } Synthetic;
 
-static Synthetic *synthetic; /* a reserve of address space: as many as there may be */
-static uint32_t synthetic_count;
-static Map specials; /* objects that stand for a synthetic node: address → ordinal */
+STATE Synthetic *synthetic;
+STATE uint32_t synthetic_count;
+STATE Map specials; /* objects that stand for a synthetic node: address → ordinal */
 
 static uint32_t add_synthetic(uint32_t name, uint64_t size)
 {
@@ -64,7 +65,8 @@ static void add_groups(void)
 
 static void stand_for(PyObject *thing, uint32_t ordinal)
 {
-    flag_set(thing, SPECIAL);
+    see(thing);
+    set_flag(thing, SPECIAL);
     map_slot(&specials, thing)->value = ordinal;
 }
 
@@ -74,14 +76,17 @@ static void add_modules(PyObject *modules)
         PyObject *pair = PyList_GET_ITEM(modules, i), *module = PyTuple_GET_ITEM(pair, 1);
         char text[4 * MAX_NAME_CHARS];
         uint32_t name = name_number(text, text_of(PyTuple_GET_ITEM(pair, 0), text, MAX_NAME_CHARS));
-        if (flag_is_set(module, SPECIAL))
+        if (has_flag(module, SPECIAL))
             continue;
+        PyObject *dict = attributes_of(module, Py_TYPE(module)).dict;
+        if (dict && PyDict_CheckExact(dict))
+            set_flag(dict, NAMESPACE);
         add_root_edge(MODULES, make_label(name, EDGE_PROPERTY), module, 0);
         add_root_edge(ROOT, make_label(name, EDGE_SHORTCUT), module, 0);
     }
 }
 
-static uint32_t current_frame;
+STATE uint32_t current_frame;
 
 static void add_local(PyObject *name, PyObject *value, int is_cell)
 {
@@ -118,13 +123,13 @@ static void add_frame(uint32_t thread, Frame *frame)
     if (object)
         stand_for(object, current_frame);
     PyCodeObject *code = frame_code(frame);
-    add_root_edge(current_frame, property("f_code"), (PyObject *)code, 0);
+    add_root_edge(current_frame, labels.f_code, (PyObject *)code, 0);
     if (frame->f_globals)
-        add_root_edge(current_frame, property("f_globals"), frame->f_globals, 0);
+        add_root_edge(current_frame, labels.f_globals, frame->f_globals, 0);
     if (code->co_flags & CO_OPTIMIZED)
         frame_locals(frame, add_local);
     else if (frame->f_locals)
-        add_root_edge(current_frame, property("f_locals"), frame->f_locals, 0);
+        add_root_edge(current_frame, labels.f_locals, frame->f_locals, 0);
 }
 
 static void add_threads(PyObject *threads)

@@ -1,4 +1,4 @@
-"""How much memory this process may still take: its cgroup's limit less what is used (v1, v2)."""
+"""How much memory this process may still take: limits of its cgroups (v1, v2), and the machine."""
 
 from __future__ import annotations
 
@@ -16,39 +16,73 @@ _V1 = (
 )
 UNLIMITED = 1 << 60  # what v1 calls "no limit" is a huge number
 
+# A walk ends itself when so little is left below a limit, or an eighth of a small limit: the app
+# needs it more.
+KEEP_FREE_BYTES = 48 << 20
+_KEEP_FREE_PART = 8
 
-class Memory:
-    """The limit in force, found once, and how close it is; `limit` is None where there is none."""
 
-    def __init__(self, root: str = "") -> None:
-        self.limit: int | None = None
-        self._folder = ""
-        self._files = _V2
-        for files in (_V2, _V1):
-            for folder in _folders(root, files[0]):
-                limit = _number(f"{folder}/{files[1]}")
-                if limit is not None and limit < (self.limit or UNLIMITED):
-                    self.limit, self._folder, self._files = limit, folder, files
+class Level:
+    """A group that has a limit: where its figures stand."""
+
+    def __init__(self, limit: int, usage: str, stat: str, reclaimable: str) -> None:
+        self.limit = limit
+        self.usage = usage
+        self.stat = stat
+        self.reclaimable = reclaimable  # the line of `stat` with page cache that can be dropped
 
     def headroom(self) -> int | None:
-        """Bytes left below the limit; page cache that can be dropped is free. None: no limit."""
-        if self.limit is None:
-            return None
-        used = _number(f"{self._folder}/{self._files[2]}")
-        if used is None:
-            return None
-        return self.limit - used + self._reclaimable()
+        """Bytes left below the limit; page cache that can be dropped is free. None: not known."""
+        used = _number(self.usage)
+        return None if used is None else self.limit - used + self._reclaimable()
 
     def _reclaimable(self) -> int:
         try:
-            with open(f"{self._folder}/memory.stat") as lines:
+            with open(self.stat) as lines:
                 for line in lines:
                     name, _, value = line.partition(" ")
-                    if name == self._files[3]:
+                    if name == self.reclaimable:
                         return int(value)
         except (OSError, ValueError):
             pass
         return 0
+
+
+class Memory:
+    """The limits in force, found once, and how close they are.
+
+    `limit` is the least of them, None where there is none. `keep` is what a walk leaves to the app.
+    """
+
+    def __init__(self, root: str = "") -> None:
+        self.levels = [level for files in (_V2, _V1) for level in _levels(root, *files)]
+        self.limit = min((level.limit for level in self.levels), default=None)
+        self.keep = min(KEEP_FREE_BYTES, (self.limit or UNLIMITED) // _KEEP_FREE_PART)
+        self._root = root
+
+    def headroom(self) -> int | None:
+        """Bytes left below the nearest limit, or of the machine. None: not known."""
+        found = [level.headroom() for level in self.levels]
+        found.append(_available(self._root))
+        return min((left for left in found if left is not None), default=None)
+
+
+def _levels(root: str, top: str, limit: str, usage: str, reclaimable: str) -> Iterator[Level]:
+    for folder in _folders(root, top):
+        bytes_ = _number(f"{folder}/{limit}")
+        if bytes_ is not None and bytes_ < UNLIMITED:
+            yield Level(bytes_, f"{folder}/{usage}", f"{folder}/memory.stat", reclaimable)
+
+
+def _available(root: str) -> int | None:
+    try:
+        with open(f"{root}/proc/meminfo") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
 
 
 def _folders(root: str, top: str) -> Iterator[str]:

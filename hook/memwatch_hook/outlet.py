@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 STALL_MILLIS = 1000  # how often a child that waits for its reader looks whether its parent lives
 PROGRESS_SECONDS = 1.0
-# The child ends itself when so little is left below the cgroup's limit: the app needs it more.
-KEEP_FREE_BYTES = 48 << 20
 
 
 class OrphanedError(Exception):
@@ -47,11 +45,10 @@ class _Watch:
     def check_memory(self) -> None:
         """Raises NoRoomError where the app needs what is left."""
         left = self._memory.headroom()
-        if left is not None and left < KEEP_FREE_BYTES:
-            raise NoRoomError(
-                f"{left} bytes are left below the container's limit of {self._memory.limit}, "
-                f"the app keeps {KEEP_FREE_BYTES}"
-            )
+        if left is not None and left < self._memory.keep:
+            limit = self._memory.limit
+            whose = "on the machine" if limit is None else f"below the container's limit of {limit}"
+            raise NoRoomError(f"{left} bytes are left {whose}, the app keeps {self._memory.keep}")
 
 
 class _Pace:

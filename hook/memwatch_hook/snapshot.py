@@ -32,9 +32,6 @@ DEADLINE_SECONDS = 900  # a child that takes longer hangs: 900 s are 200 million
 WAIT_FOR_CLONES = 0x40000000  # __WALL: a child without an exit signal is waited for, too
 RELEASE_BATCH = 10_000  # references given back at once: about a millisecond
 
-# What the C walker's child says by its exit status, as csrc/memory.h and output.h define it.
-ENDINGS = {65: "ran out of memory", 66: "lost its reader", 67: "lost the app"}
-
 _chunks = v8format.ChunkNumbers()
 
 # The snapshot whose child is being forked, by thread: our after-fork callback, which runs before
@@ -92,9 +89,7 @@ class Snapshot:
                 collecting = self._timed(gc.collect)[1]
                 self._notes.append(f"collected first: {collecting:.1f} ms of the pause")
             self._rss = _resident_bytes()
-            self._pid = (
-                self._fork_child() if walker.IN_C is None or self.spool else self._clone_child()
-            )
+            self._pid = self._fork_child() if walker.IN_C is None else self._clone_child()
             self._status.close_writer()
         except OSError as cause:
             self.close()
@@ -211,8 +206,10 @@ class Snapshot:
         assert self._status is not None
         frames = sys._current_frames()
         frames.pop(get_ident(), None)
-        pipes = (self._connection.fileno(), self._status.writer)
-        pid, millis = walker.clone(frames, _chunks, pipes, DEADLINE_SECONDS)
+        limit = 0 if self.spool is None else self.spool.limit
+        [output] = self._kept()
+        target = walker.Target(output, self._status.writer, limit)
+        pid, millis = walker.clone(frames, _chunks, target, self._options, DEADLINE_SECONDS)
         self._pause_millis += millis
         return pid
 
@@ -287,8 +284,7 @@ class Snapshot:
             return "ended, and the app itself waited for it"
         if os.WIFSIGNALED(status):
             return f"was killed by signal {os.WTERMSIG(status)}"
-        code = os.WEXITSTATUS(status)
-        return ENDINGS.get(code, f"ended with status {code}")
+        return f"ended with status {os.WEXITSTATUS(status)}"
 
 
 def _expect_fork_warning() -> None:

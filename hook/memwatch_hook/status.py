@@ -60,9 +60,9 @@ class Status:
             self.reader = -1
 
     def _understand(self) -> None:
-        while self._heard[:1] in (b"<", b">"):
-            self.cut_frame = self._heard[:1] == b"<"
-            del self._heard[:1]
+        while self._heard and self._heard[0] in b"<>":
+            self.cut_frame = self._heard[0] == ord("<")
+            del self._heard[0]
         while b"\n" in self._heard:
             line, _, rest = self._heard.partition(b"\n")
             self._heard = bytearray(rest)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from importlib import import_module
 
-from . import _marks, _walker_py, v8format
+from . import _marks, _walker_py, cgroup, v8format
+from .options import DUMP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,18 +87,65 @@ def kind() -> str:
     return "python" if IN_C is None else "c"
 
 
+class Target:
+    """What a walk by the C walker writes to: two descriptors, and how large a dump may grow.
+
+    `limit` 0: a `.heapsnapshot` onto a connection.
+    """
+
+    def __init__(self, output: int, status: int, limit: int) -> None:
+        self.output = output
+        self.status = status
+        self.limit = limit
+
+
 def clone(
     frames: dict[int, FrameType],
     chunks: v8format.ChunkNumbers,
-    pipes: tuple[int, int],
+    target: Target,
+    options: HeapOptions,
     deadline_seconds: int,
 ) -> tuple[int, float]:
     """Clones the process with the C walker; the pid of the child, and the clone's milliseconds.
 
-    The child is to be waited for with __WALL.
+    The child is to be waited for with __WALL. `frames` as in `Order`.
 
-    `frames` as in `Order`; `pipes` are the descriptors of the connection and the status.
+    Raises:
+        OSError: the process may not be cloned.
     """
+    assert IN_C is not None
+    order = _c_order(frames, chunks, target, options, deadline_seconds)
+    cloned: tuple[int, float] = IN_C.walk(*order)
+    return cloned
+
+
+def walk_here(
+    frames: dict[int, FrameType],
+    chunks: v8format.ChunkNumbers,
+    target: Target,
+    options: HeapOptions,
+    deadline_seconds: int,
+) -> tuple[dict[str, Any], float]:
+    """Walks in the app itself, which waits: what a child would have said, and the milliseconds.
+
+    Raises:
+        RuntimeError: the walk gave up.
+    """
+    assert IN_C is not None
+    order = _c_order(frames, chunks, target, options, deadline_seconds)
+    objects, size, heap, numbered, millis = IN_C.walk_here(*order)
+    facts = {"objects": objects, "size_bytes": size, "heap_bytes": heap, "chunks": numbered}
+    return facts, millis
+
+
+def _c_order(
+    frames: dict[int, FrameType],
+    chunks: v8format.ChunkNumbers,
+    target: Target,
+    options: HeapOptions,
+    deadline_seconds: int,
+) -> tuple[Any, ...]:
+    """The arguments of the C walker, as parse_order in csrc/module.c reads them."""
     names = thread_names()
     threads = [(f"thread {names.get(ident, ident)}", frame) for ident, frame in frames.items()]
     own, maybe_own, known = _walker_py.own_things(), [], chunks.known()
@@ -105,14 +154,21 @@ def clone(
         maybe_own += [frame, *frame.f_locals.values()]
         frame = frame.f_back
     lists = (_walker_py.modules(), threads, own, maybe_own, known)
-    own += [frames, names, *lists]
-    # `__sizeof__` makes ints, and their memory must not come from malloc: see module.c.
+    memory = cgroup.Memory()
+    levels = [(one.usage, one.stat, one.reclaimable, one.limit) for one in memory.levels]
+    own += [frames, names, *lists, memory, levels, options, target]
+    # `__sizeof__` makes ints, and their memory must not come from malloc: see csrc/child.h.
     may_call_sizeof = not os.environ.get("PYTHONMALLOC", "").startswith("malloc")
-    assert IN_C is not None
-    cloned: tuple[int, float] = IN_C.walk(
-        *pipes, *lists, v8format.header(), _marks.SALT, deadline_seconds, may_call_sizeof
+    is_dump = options.format == DUMP
+    return (
+        (target.output, target.status, is_dump, options.strings, target.limit),
+        lists,
+        v8format.header(),
+        json.dumps({**_walker_py.dump_head(), "walker": "c"}, separators=(",", ":")),
+        _marks.SALT,
+        may_call_sizeof,
+        (memory.keep, levels, deadline_seconds),
     )
-    return cloned
 
 
 class _Probe:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hook import dumps
 from tests.hook.client import (
     CANCEL,
     DATA,
@@ -51,9 +52,9 @@ def child_of(pid: int) -> int | None:
     return int(words[0]) if words else None
 
 
-def begin(client: Client, target) -> int:
+def begin(client: Client, target, **options: str) -> int:
     """Starts a snapshot; the pid of its child once it walks."""
-    client.request("heap", gc=False)
+    client.request("heap", gc=False, **options)
     wait_until(lambda: child_of(target.pid))
     found = child_of(target.pid)
     assert found
@@ -97,8 +98,40 @@ def test_a_child_that_dies_is_reported(big, number):
     os.kill(begin(client, target), number)
     answer = client.answer()
     assert (answer.kind, answer.body["reason"]) == (ERROR, "CHILD_FAILED")
-    assert f"killed by signal {int(number)}" in answer.body["message"]
+    assert f"signal {int(number)}" in answer.body["message"]
     assert client.ask("heap", gc=False).kind == RESULT
+
+
+def test_a_dump_waits_for_nobody(big, hook_dir):
+    """A dump is finished while its reader sleeps; it has no name, and comes whole with RESULT."""
+    target, _, client = big
+    before = open_descriptors(target.pid)
+    begin(client, target, format="dump")
+    wait_until(lambda: child_of(target.pid) is None)
+    assert {path.suffix for path in hook_dir.iterdir()} == {".sock", ""}  # the socket and the log
+    answer = client.answer()
+    with open(answer.descriptor, "rb") as file:
+        file.seek(0)
+        dump = dumps.read(file.read())
+    result = answer.body["result"]
+    assert (result["format"], result["objects"]) == ("dump", dump.end["objects"])
+    assert result["size_bytes"] <= 16 * result["objects"]
+    assert 0 < result["heap_bytes"] <= result["rss_bytes"]
+    assert open_descriptors(target.pid) == before
+
+
+def test_a_dump_has_a_limit(big):
+    """Past `max_bytes` the child ends, says both numbers, and nothing is handed over."""
+    _, _, client = big
+    answer = client.ask_dump(gc=False, max_bytes=100_000)
+    assert (answer.body["reason"], answer.descriptor) == ("CHILD_FAILED", -1)
+    assert "100000 bytes" in answer.body["message"]
+    assert client.ask_dump(gc=False, max_bytes=100_000_000).kind == RESULT
+
+
+def open_descriptors(pid: int) -> int:
+    """How many descriptors a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def test_one_artifact_at_a_time(big):
@@ -120,7 +153,7 @@ def test_the_child_has_let_go_of_everything(big):
     open_files = {os.readlink(entry) for entry in (folder / "fd").iterdir()}
     assert {name.split(":")[0] for name in open_files} == {"/dev/null", "socket", "pipe"}
     assert len(list((folder / "fd").iterdir())) == 5  # 0, 1, 2, the connection, the status
-    wait_until(lambda: os.getpriority(os.PRIO_PROCESS, child) == 10)
+    wait_until(lambda: os.getpriority(os.PRIO_PROCESS, child) == 5)
     client.send(CANCEL, b"")
 
 
