@@ -102,13 +102,44 @@ def _instructions() -> dict[str, Any]:
 
         return kinds.int64(kinds.int64), build
 
+    def no_digits(context, address):  # type: ignore[no-untyped-def]
+        def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return _mask(builder, arguments[0], 64)
+
+        return kinds.uint64(kinds.int64), build
+
+    def no_digits_32(context, address):  # type: ignore[no-untyped-def]
+        def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return _mask(builder, arguments[0], 32)
+
+        return kinds.uint64(kinds.int64), build
+
     def zeros_below(context, number):  # type: ignore[no-untyped-def]
         def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
         return kinds.int64(kinds.uint64), build
 
-    return {function.__name__: intrinsic(function) for function in (word, byte, zeros_below)}
+    return {
+        function.__name__: intrinsic(function)
+        for function in (word, byte, no_digits, no_digits_32, zeros_below)
+    }
+
+
+def _mask(builder: Any, address: Any, count: int) -> Any:
+    """Code for a number whose bit k is set where byte k at an address is no digit."""
+    from llvmlite import ir
+
+    row = ir.VectorType(ir.IntType(8), 16)  # as wide as any 64-bit machine has them
+    zero, nine = (ir.Constant(row, [value] * 16) for value in (48, 9))
+    found = ir.Constant(ir.IntType(64), 0)
+    for at in range(0, count, 16):
+        place = builder.add(address, ir.Constant(ir.IntType(64), at))
+        text = builder.load(builder.inttoptr(place, row.as_pointer()), align=1)
+        bits = builder.icmp_unsigned(">", builder.sub(text, zero), nine)
+        part = builder.zext(builder.bitcast(bits, ir.IntType(16)), ir.IntType(64))
+        found = builder.or_(found, builder.shl(part, ir.Constant(ir.IntType(64), at)))
+    return found
 
 
 def _assembly(

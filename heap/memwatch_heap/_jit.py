@@ -18,6 +18,8 @@ import numpy as np
 registry: "dict[str, list[Kernel]]" = {}
 helpers: dict[str, list[Callable[..., Any]]] = {}
 
+_KINDS = {np.dtype(name): f"{name}[]" for name in ("uint8", "uint32", "uint64", "int64")}
+
 # What machine code is called with: the address of its arguments, 64 bits each.
 ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)
 
@@ -88,7 +90,7 @@ def _place(argument: Any, slots: list[int]) -> str:
     if argument.ndim != 1 or not (flags.c_contiguous and flags.aligned and flags.writeable):
         raise TypeError("cannot run a kernel: it takes flat arrays that can be written")
     slots += (argument.ctypes.data, argument.size)
-    return f"{argument.dtype}[]"
+    return _KINDS.get(argument.dtype) or f"{argument.dtype}[]"
 
 
 def kernel(*signatures: str) -> Callable[[Callable[..., Any]], Kernel]:

@@ -6,11 +6,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memwatch_heap._backend import kernels
 from memwatch_heap.classes import class_rows
 from memwatch_heap.diff import compare
 from memwatch_heap.dominators import dominators, essential_edges
 from memwatch_heap.errors import SnapshotError
 from memwatch_heap.formats import read
+from memwatch_heap.formats.states import ROW
 from memwatch_heap.measures import measure
 from memwatch_heap.retainers import first_edges, incoming
 from memwatch_heap.statistics import statistics
@@ -127,3 +129,45 @@ def test_damaged_files_are_read_alike(heap, wounds):
     fast = outcome()
     with plain_twins():
         assert outcome() == fast
+
+
+ROWS = st.lists(
+    st.lists(
+        st.integers(0, 17).flatmap(lambda digits: st.integers(0, 10**digits)),
+        min_size=6,
+        max_size=6,
+    ),
+    max_size=12,
+)
+BETWEEN = st.sampled_from((",", ",", ",", ",", "\n,", " ,", ",\t", ";", ",,", "]", ".5,", "-"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(ROWS, st.data(), st.sampled_from((",", "\n,")), st.integers(0, 9))
+def test_rows_of_any_numbers_are_read_alike(rows, data, usual, cut):
+    """Long and short numbers, usual and odd separators, cut anywhere: as the twin has them."""
+    lines = [",".join(map(str, row)) for row in rows]
+    odd = {place: data.draw(BETWEEN) for place in data.draw(st.sets(st.integers(0, 12)))}
+    joined = "".join(line + odd.get(n, usual) for n, line in enumerate(lines)) + "]"
+    text = joined.encode()[: max(0, len(joined) - cut)]
+    buffer = np.frombuffer(bytearray(text + bytes(64)), np.uint8)
+
+    def parsed(name, layout, *kinds):
+        columns = [np.zeros(14, kind) for kind in kinds]
+        state = np.zeros(8, np.int64)
+        getattr(kernels("tokens"), name)(buffer, len(text), state, np.array(layout), *columns)
+        return state.tolist(), [column[: state[ROW]].tolist() for column in columns]
+
+    def all_parsed():
+        wide, narrow, byte = np.uint64, np.uint32, np.uint8
+        nodes = (byte, narrow, narrow, narrow, narrow, byte, narrow)
+        return (
+            parsed("parse_nodes", [6, 9, 0, 1, 2, 3, 4, 5, -1], *nodes),
+            parsed("parse_nodes", [6, 9, 5, 1, 2, 3, 4, -1, 0], *nodes[:2], wide, wide, *nodes[4:]),
+            parsed("parse_edges", [3, 9, 0, 1, 2, 3, 10**6], byte, narrow, narrow),
+            parsed("parse_locations", [6, 0, 2, 3, 5, 7, 10**6], *[narrow] * 4),
+        )
+
+    fast = all_parsed()
+    with plain_twins():
+        assert all_parsed() == fast

@@ -1,7 +1,7 @@
 """Numbers and strings of a `.heapsnapshot`, from a block of bytes straight into columns.
 
 Every kernel reads whole rows from `buffer[state[POS]:end]` and stops at the last complete one, so
-that the caller can move the rest to the front and read on. 32 bytes behind `end` must be readable
+that the caller can move the rest to the front and read on. 64 bytes behind `end` must be readable
 and zero. What happened is in `state`: see
 `memwatch_heap.formats.states`.
 """
@@ -10,6 +10,8 @@ import numpy as np
 
 from memwatch_heap._jit import helper, kernel
 from memwatch_heap._machine import byte as _byte
+from memwatch_heap._machine import no_digits as _no_digits
+from memwatch_heap._machine import no_digits_32 as _no_digits_32
 from memwatch_heap._machine import word as _word
 from memwatch_heap._machine import zeros_below as _zeros_below
 from memwatch_heap.formats.states import (
@@ -39,11 +41,7 @@ _SLASHES = np.uint64(0x5C5C5C5C5C5C5C5C)
 _ONES = np.uint64(0x0101010101010101)
 _TOPS = np.uint64(0x8080808080808080)
 _U8, _U16, _U32 = np.uint64(8), np.uint64(16), np.uint64(32)
-_U0 = np.uint64(0)
-
-
-# The helpers below take addresses and return numbers, never arrays: an array that crosses a call
-# has its references counted, which costs more than the digits.
+_U0, _U1 = np.uint64(0), np.uint64(1)
 
 
 @helper
@@ -84,6 +82,70 @@ def _blank(at, end):
             break
         at += 1
     return at
+
+
+# The quick way reads a row as V8 writes it: numbers with a comma between, in at most 64 bytes.
+# Where its numbers end is known for all of them at once, so the next row need not wait for the
+# last number of this one. What looks otherwise goes the slow way.
+
+_WINDOW = 64
+
+
+@helper
+def _digits(at, length):
+    """The value of 1 to 15 digits at an address."""
+    if length <= 8:
+        return _eight_digits(_word(at) << np.uint64((64 - (length << 3)) & 63))
+    more = _word(at) << np.uint64((128 - (length << 3)) & 63)
+    return _eight_digits(more) * np.uint64(100000000) + _eight_digits(_word(at + length - 8))
+
+
+@helper
+def _between(at, gap):
+    """Whether a comma (gap 1), or a line's end and a comma (gap 2), stand at an address."""
+    if gap == 1:
+        return _byte(at) == 44
+    return _byte(at) == 10 and _byte(at + 1) == 44
+
+
+@helper
+def _quick_row(at, fields, row, gap):
+    """The address behind a row of numbers, which go into `row`; 0 where it is not usual."""
+    ends = _no_digits(at)
+    begin = np.int64(0)
+    odd = np.int64(0)
+    for field in range(fields):
+        if field:
+            odd |= (_byte(at + begin - 1) ^ 44) << 4
+        end = _zeros_below(ends)
+        ends &= ends - _U1
+        odd |= (end - begin - 1) | (end - begin)  # 1 to 15
+        row[field] = _digits(at + begin, (end - begin) & 15)
+        begin = end + 1
+    if odd & ~np.int64(15) or not _between(at + begin - 1, gap):
+        return np.int64(0)
+    return at + begin - 1 + gap
+
+
+@helper
+def _quick_edge(at, row, gap):
+    """The same for three numbers of which the first has mostly one digit: edges."""
+    ends = _no_digits_32(at)
+    first = _zeros_below(ends)
+    ends &= ends - _U1
+    second = _zeros_below(ends)
+    ends &= ends - _U1
+    third = _zeros_below(ends)
+    odd = ((_byte(at + first) ^ 44) | (_byte(at + second) ^ 44)) << 4
+    odd |= (first - 1) | first
+    odd |= (second - first - 2) | (second - first - 1)
+    odd |= (third - second - 2) | (third - second - 1)
+    if odd & ~np.int64(15) or not _between(at + third, gap):
+        return np.int64(0)
+    row[0] = np.uint64(_byte(at) - 48) if first == 1 else _digits(at, first)
+    row[1] = _digits(at + first + 1, second - first - 1)
+    row[2] = _digits(at + second + 1, third - second - 1)
+    return at + third + gap
 
 
 # What follows a number. CUT: the block ends before that is known. ODD: neither.
@@ -135,6 +197,28 @@ def parse_nodes(buffer, end, state, layout, kind, name, ident, size, first_edge,
     _parse_nodes(buffer, end, state, layout, *columns, row)
 
 
+# A row is complete: what `_careful_row` says beside the states of `formats.states`.
+_READ = 100
+
+
+@helper
+def _careful_row(at, end, fields, row):
+    """(where to go on or what is odd, _READ, MORE, END or SYNTAX) of the row at an address."""
+    at, follows = _row_follows(at, end)
+    if follows != _COMMA:
+        return (at + 1, np.int64(END)) if follows == _BRACKET else (at, np.int64(MORE))
+    for field in range(fields):
+        value, at, follows = _field(at, end)
+        row[field] = value
+        if follows != _COMMA:
+            break
+    if follows == _CUT:
+        return at, np.int64(MORE)
+    if follows == _ODD or field != fields - 1:
+        return at, np.int64(SYNTAX)
+    return at, np.int64(_READ)
+
+
 _NODES = (
     "uint8[], int64, int64[], int64[], uint8[], uint32[], {0}[], {0}[], uint32[], uint8[],"
     " uint32[], uint64[]"
@@ -153,27 +237,22 @@ def _parse_nodes(
     base = np.int64(buffer.ctypes.data)
     stop = base + end
     done = base + state[POS]
-    status = np.int64(MORE)
+    status, gap = np.int64(MORE), 1
     while True:
-        at, follows = _row_follows(done, stop)
-        if follows != _COMMA:
-            if follows == _BRACKET:
-                status = END
-                done = at + 1
-            break
+        at = np.int64(0)
+        if done + _WINDOW <= stop:
+            at = _quick_row(done, fields, row, gap)
+        if at == 0:
+            at, status = _careful_row(done, stop, fields, row)
+            if status != _READ:
+                if status == END:
+                    done = at
+                elif status == SYNTAX:
+                    state[FIELD] = at - base
+                break
+            gap = 2 if _byte(at - 2) == 10 else 1
         if rows == kind.size:
             status = FULL
-            break
-        for field in range(fields):
-            value, at, follows = _field(at, stop)
-            row[field] = value
-            if follows != _COMMA:
-                break
-        if follows == _CUT:
-            break
-        if follows == _ODD or field != fields - 1:
-            status = SYNTAX
-            state[FIELD] = at - base
             break
         total = edges + row[f_edges]
         if row[f_type] >= kinds or row[f_name] > MAX_U32 or total > MAX_U32:
@@ -216,33 +295,30 @@ def _parse_edges(buffer, end, state, layout, kind, name, to, row):
     f_type, f_name, f_to = layout[2], layout[3], layout[4]
     node_fields, nodes = np.uint64(layout[5]), np.uint64(layout[6])
     share = 1.0 / layout[5]
+    usual = fields == 3
     rows = state[ROW]
     base = np.int64(buffer.ctypes.data)
     stop = base + end
     done = base + state[POS]
-    status = np.int64(MORE)
+    status, gap = np.int64(MORE), 1
     while True:
-        at, follows = _row_follows(done, stop)
-        if follows != _COMMA:
-            if follows == _BRACKET:
-                status = END
-                done = at + 1
-            break
+        at = np.int64(0)
+        if usual and done + _WINDOW <= stop:
+            at = _quick_edge(done, row, gap)
+        if at == 0:
+            at, status = _careful_row(done, stop, fields, row)
+            if status != _READ:
+                if status == END:
+                    done = at
+                elif status == SYNTAX:
+                    state[FIELD] = at - base
+                break
+            gap = 2 if _byte(at - 2) == 10 else 1
         if rows == kind.size:
             status = FULL
             break
-        for field in range(fields):
-            value, at, follows = _field(at, stop)
-            row[field] = value
-            if follows != _COMMA:
-                break
-        if follows == _CUT:
-            break
-        if follows == _ODD or field != fields - 1:
-            status = SYNTAX
-            state[FIELD] = at - base
-            break
-        target = np.uint64(np.float64(row[f_to]) * share + 0.5)  # a division costs more
+        # a division costs more
+        target = np.uint64(np.int64(np.float64(np.int64(row[f_to])) * share + 0.5))
         if (
             row[f_type] >= kinds
             or row[f_name] > MAX_U32
@@ -257,6 +333,72 @@ def _parse_edges(buffer, end, state, layout, kind, name, to, row):
         kind[rows] = row[f_type]
         name[rows] = row[f_name]
         to[rows] = target
+        rows += 1
+        done = at
+    state[STATUS], state[POS], state[ROW] = status, done - base, rows
+
+
+def parse_locations(buffer, end, state, layout, node, script, line, column):
+    """Rows of `locations` into columns.
+
+    layout: fields in a row, the field of object_index, script_id, line and column, the fields of
+    a node's row, the number of nodes.
+    """
+    row = np.zeros(layout[0], np.uint64)
+    _parse_locations(buffer, end, state, layout, node, script, line, column, row)
+
+
+@kernel(
+    "uint8[], int64, int64[], int64[], uint32[], uint32[], uint32[], uint32[], uint64[]",
+)
+def _parse_locations(buffer, end, state, layout, node, script, line, column, row):
+    fields, f_object, f_script, f_line, f_column = (
+        layout[0],
+        layout[1],
+        layout[2],
+        layout[3],
+        layout[4],
+    )
+    node_fields, nodes = np.uint64(layout[5]), np.uint64(layout[6])
+    rows = state[ROW]
+    base = np.int64(buffer.ctypes.data)
+    stop = base + end
+    done = base + state[POS]
+    status, gap = np.int64(MORE), 1
+    while True:
+        at = np.int64(0)
+        if done + _WINDOW <= stop:
+            at = _quick_row(done, fields, row, gap)
+        if at == 0:
+            at, status = _careful_row(done, stop, fields, row)
+            if status != _READ:
+                if status == END:
+                    done = at
+                elif status == SYNTAX:
+                    state[FIELD] = at - base
+                break
+            gap = 2 if _byte(at - 2) == 10 else 1
+        if rows == node.size:
+            status = FULL
+            break
+        target = row[f_object] // node_fields
+        odd = np.int64(-1)
+        if target >= nodes:
+            odd = f_object
+        elif row[f_script] > MAX_U32:
+            odd = f_script
+        elif row[f_line] > MAX_U32:
+            odd = f_line
+        elif row[f_column] > MAX_U32:
+            odd = f_column
+        if odd >= 0:
+            status = RANGE
+            state[FIELD] = odd
+            break
+        node[rows] = target
+        script[rows] = row[f_script]
+        line[rows] = row[f_line]
+        column[rows] = row[f_column]
         rows += 1
         done = at
     state[STATUS], state[POS], state[ROW] = status, done - base, rows

@@ -147,6 +147,31 @@ def parse_edges(
     _rows(buffer, end, state, fields, len(kind), keep)
 
 
+def parse_locations(
+    buffer: Bytes,
+    end: int,
+    state: State,
+    layout: NDArray[np.int64],
+    node: NDArray[Any],
+    script: NDArray[Any],
+    line: NDArray[Any],
+    column: NDArray[Any],
+) -> None:
+    fields, f_object, *places, width, nodes = (int(value) for value in layout)
+
+    def keep(at: int, row: list[int]) -> bool:
+        if row[f_object] // width >= nodes:
+            return _refuse(state, RANGE, f_object)
+        for place, values in zip(places, (script, line, column), strict=True):
+            if row[place] > _MAX_U32:
+                return _refuse(state, RANGE, place)
+            values[at] = row[place]
+        node[at] = row[f_object] // width
+        return True
+
+    _rows(buffer, end, state, fields, len(node), keep)
+
+
 def parse_numbers(buffer: Bytes, end: int, state: State, out: NDArray[np.uint64]) -> None:
     def keep(at: int, row: list[int]) -> bool:
         out[at] = row[0]

@@ -11,7 +11,7 @@ from memwatch_heap.formats.states import END, POS, STATUS
 
 _BLOCK = 1 << 20
 # Kernels read up to this far behind the end without looking.
-_PAD = 32
+_PAD = 64
 _WHITE = b" \t\r\n"
 
 # Told after each block: packed bytes read so far, and of how many (None for a stream).
@@ -22,7 +22,7 @@ class Cursor:
     """Bytes `buffer[pos:end]` of a source, refilled on demand.
 
     Attributes:
-        buffer: uint8, with 32 zero bytes behind `end`.
+        buffer: uint8, with 64 zero bytes behind `end`.
         pos: the next byte.
         end: behind the last byte that was read.
     """

@@ -12,6 +12,7 @@ from memwatch_heap.graph import MAX_EDGES, MAX_NODES
 
 _NODE_FIELDS = ("type", "name", "id", "self_size", "edge_count")
 _EDGE_FIELDS = ("type", "name_or_index", "to_node")
+_LOCATION_FIELDS = ("object_index", "script_id", "line", "column")
 # Rows of more fields than this are not V8's; kernels keep one row on the stack.
 _MAX_FIELDS = 64
 # numpy, numba and the kernels in memory, before any snapshot.
@@ -61,6 +62,12 @@ class Header:
         required = [fields.index(name) for name in _EDGE_FIELDS]
         rest = [len(self.node_fields), self.node_count]
         return np.array([len(fields), len(self.edge_types), *required, *rest], np.int64)
+
+    def location_layout(self) -> NDArray[np.int64]:
+        """What the kernel of locations wants: see `parse_locations`."""
+        fields = self.location_fields
+        places = [fields.index(name) for name in _LOCATION_FIELDS]
+        return np.array([len(fields), *places, len(self.node_fields), self.node_count], np.int64)
 
     def root(self, name: str) -> int:
         """The root as a node."""
@@ -127,10 +134,9 @@ def _types(name: str, meta: dict[str, Any], key: str, fields: tuple[str, ...]) -
 
 
 def _locations(name: str, meta: dict[str, Any]) -> tuple[str, ...]:
-    wanted = ("object_index", "script_id", "line", "column")
     if meta.get("location_fields") is None:
         return ()
-    return _names(name, meta, "location_fields", wanted)
+    return _names(name, meta, "location_fields", _LOCATION_FIELDS)
 
 
 def _count(name: str, value: dict[str, Any], key: str, limit: int, optional: bool = False) -> int:

@@ -33,6 +33,7 @@ class _Counted(io.RawIOBase):
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._readinto = getattr(stream, "readinto", None)
         self._head = b""
         self.count = 0
 
@@ -46,6 +47,10 @@ class _Counted(io.RawIOBase):
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
         if self._head:
             data, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        elif self._readinto is not None:  # no copy between
+            count = self._readinto(buffer) or 0
+            self.count += count
+            return int(count)
         else:
             data = self._stream.read(len(buffer))
         buffer[: len(data)] = data

@@ -71,7 +71,7 @@ class _Reader:
         self.nodes: dict[str, NDArray[Any]] | None = None
         self.edges: dict[str, NDArray[Any]] | None = None
         self.strings: StringTable | None = None
-        self.locations: NDArray[np.uint64] | None = None
+        self.locations: dict[str, NDArray[Any]] | None = None
         self.functions: NDArray[np.uint64] | None = None
         self.tree: bytes | None = None
         self.tokens = kernels("tokens")
@@ -119,7 +119,7 @@ class _Reader:
             case "strings":
                 self.strings = self._read_strings()
             case "locations":
-                self.locations = self._read_numbers(key)
+                self.locations = self._read_locations(self._needs_header(key))
             case "trace_function_infos":
                 self.functions = self._read_numbers(key)
             case "trace_tree":
@@ -181,6 +181,26 @@ class _Reader:
             )
 
         self._run("edges", state, parse, columns, header.edge_count, header.edge_fields)
+        return columns
+
+    def _read_locations(self, header: Header) -> dict[str, NDArray[Any]]:
+        fields = len(header.location_fields)
+        room = self._room(header.node_count // 2, fields) if fields else 0
+        columns: dict[str, NDArray[Any]] = {
+            name: np.empty(room, np.uint32) for name in ("node", "script", "line", "column")
+        }
+        if not fields:
+            self.cursor.value("locations", 0)
+            return columns
+        layout = header.location_layout()
+        state = np.zeros(LENGTH, np.int64)
+
+        def parse() -> None:
+            self.tokens.parse_locations(
+                self.cursor.buffer, self.cursor.end, state, layout, *columns.values()
+            )
+
+        self._run("locations", state, parse, columns, None, header.location_fields)
         return columns
 
     def _read_numbers(self, key: str) -> NDArray[np.uint64]:
@@ -316,7 +336,7 @@ class _Reader:
             edge_name=edges["name"],
             edge_to=edges["to"],
             strings=strings,
-            locations=_locations(header, self.locations, name),
+            locations=_locations(self.locations),
             detachedness=nodes["detached"] if len(nodes["detached"]) else None,
             trace_node=nodes["trace"] if len(nodes["trace"]) else None,
             traces=self._traces(header),
@@ -345,28 +365,13 @@ def _grow(columns: dict[str, NDArray[Any]], rows: int) -> None:
             column.resize(wanted, refcheck=False)
 
 
-def _locations(header: Header, numbers: NDArray[np.uint64] | None, name: str) -> Locations:
-    fields = header.location_fields
-    if numbers is None or not fields or not len(numbers):
+def _locations(columns: dict[str, NDArray[Any]] | None) -> Locations:
+    """Sorted by node; of several rows for one node the last counts."""
+    if columns is None:
         return Locations.none()
-    if len(numbers) % len(fields):
-        raise SnapshotError(name, f"'locations' ends within a row of {len(fields)}")
-    rows = numbers.reshape(-1, len(fields))
-    picked = {}
-    for wanted in ("object_index", "script_id", "line", "column"):
-        column = rows[:, fields.index(wanted)]
-        if len(column) and int(column.max()) > 0xFFFF_FFFF:
-            raise SnapshotError(name, f"{wanted!r} in 'locations' is beyond 32 bits")
-        picked[wanted] = column
-    width = len(header.node_fields)
-    node = picked["object_index"] // np.uint64(width)
-    if len(node) and int(node.max()) >= header.node_count:
-        raise SnapshotError(name, "'locations' names a node that does not exist")
-    order = np.argsort(node, kind="stable")
-    order = order[np.append(node[order][1:] != node[order][:-1], True)]  # the last one counts
-    return Locations(
-        node[order].astype(np.uint32),
-        picked["script_id"][order].astype(np.uint32),
-        picked["line"][order].astype(np.uint32),
-        picked["column"][order].astype(np.uint32),
-    )
+    node = columns["node"]
+    if len(node) and not (node[1:] > node[:-1]).all():
+        order = np.argsort(node, kind="stable")
+        order = order[np.append(node[order][1:] != node[order][:-1], True)]
+        columns = {name: column[order] for name, column in columns.items()}
+    return Locations(**columns)

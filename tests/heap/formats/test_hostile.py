@@ -84,8 +84,11 @@ def test_says_what_is_wrong_and_where(data, said):
         ((b'"edges":[2,4,6', b'"edges":[2,5000000000,6'), "'name_or_index' is out of range"),
         ((b'"nodes":[9,0,1,0,3', b'"nodes":[9,0,1,0,2'), "nodes have 2 edges, it holds 3"),
         ((b'"nodes":[9,0,1,0,3', b'"nodes":[9,0,1,0,9000000000'), "'edge_count' is out of range"),
-        ((b'"locations":[', b'"locations":[1'), "'locations' ends within a row"),
-        ((b'"locations":[', b'"locations":[600,1,1,1'), "names a node that does not exist"),
+        ((b'"locations":[', b'"locations":[1'), "no number at ']'"),
+        (
+            (b'"locations":[', b'"locations":[600,1,1,1'),
+            "'object_index' is out of range in row 0 of 'locations'",
+        ),
         ((b'"strings":["",', b'"strings":["",,'), "no string in row 1 of 'strings'"),
         ((b'"strings":["",', b'"strings":["" '), "no string in row 1 of 'strings'"),
         ((b'"strings":["",', b'"strings":[1,"",'), "no string in row 0 of 'strings'"),
