@@ -1,6 +1,7 @@
 # Every target sets up what it needs in .venv and .runtimes; nothing is installed outside this folder.
 #   make demo    the main job end to end on two leaking services   (KEEP=1 leaves it running)
 #   make test    the tests                                         (TESTS=tests/agent for a part)
+#   make images  the Docker images            (BASE=python:3.13-slim, NETWORK=none after make wheels)
 #   make check   exactly what CI runs: format, lint, arrows, types, generated code, tests
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -11,7 +12,7 @@ TESTS ?= tests
 WORKERS ?= 2
 PROTOS := $(wildcard proto/memwatch_proto/v1/*.proto)
 
-.PHONY: help demo test check lint types arrows proto proto-check fmt bench clean
+.PHONY: help demo test check lint types arrows proto proto-check fmt bench wheels images clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -62,6 +63,22 @@ fmt: $(VENV)/installed
 
 bench: $(VENV)/installed
 	@$(BIN)/python -m bench $(ARGS)
+
+# Every wheel that the images need, so that they are built without a network.
+wheels: build/wheels/collected
+build/wheels/collected: $(VENV)/installed pyproject.toml
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir build/wheels '.[agent,controller]' 'hatchling>=1.27'
+	@touch $@
+
+# BASE is an image with Python 3.11 or newer; NETWORK=none builds from `make wheels` alone.
+IMAGES ?= agent controller init
+BASE ?= python:3.13-slim
+TAG ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' proto/memwatch_proto/__init__.py)
+OFFLINE := $(if $(filter none,$(NETWORK)),--network none --build-arg PIP_NO_INDEX=1 --build-arg PIP_FIND_LINKS=/src/build/wheels)
+images:
+	@for image in $(IMAGES); do \
+	  docker build --quiet $(OFFLINE) --build-arg BASE=$(BASE) -f deploy/docker/$$image.Dockerfile -t memwatch/$$image:$(TAG) . || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) .runtimes .demo

@@ -9,6 +9,7 @@ import random
 import secrets
 import signal
 import sys
+import threading
 import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -103,6 +104,10 @@ async def run(settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if settings.end_with_input:
+        threading.Thread(
+            target=_drain_input, args=(asyncio.get_running_loop(), stop), daemon=True
+        ).start()
     with StateDir(settings.state_dir) as state:
         await Agent(settings, state).serve(stop)
     return 0
@@ -271,6 +276,15 @@ class Agent:
             return grpc.aio.insecure_channel(settings.controller, keepalive.CHANNEL_OPTIONS)
         credentials = grpc.ssl_channel_credentials(settings.tls_ca.read_bytes())
         return grpc.aio.secure_channel(settings.controller, credentials, keepalive.CHANNEL_OPTIONS)
+
+
+def _drain_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Sets `stop` when the standard input ends; runs in a thread of its own."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    with contextlib.suppress(RuntimeError):  # the loop has ended first
+        loop.call_soon_threadsafe(stop.set)
 
 
 def own_figures() -> tuple[int, float]:

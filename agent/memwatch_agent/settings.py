@@ -50,6 +50,8 @@ class Settings:
         pids: only these processes are targets; empty: every Node and CPython process.
         service: name of targets that name none themselves.
         labels: labels of every target, such as those of the pod.
+        end_with_input: whether the agent stops when its standard input ends, as it does when
+            the command that started it in a container is gone.
     """
 
     listen: str
@@ -71,6 +73,7 @@ class Settings:
     namespace: str = ""
     pod_uid: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    end_with_input: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -114,6 +117,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
         namespace=environ.get("POD_NAMESPACE", ""),
         pod_uid=environ.get("POD_UID", ""),
         labels=parse_labels("--labels", value("labels")),
+        end_with_input=given.end_with_input,
     )
 
 
@@ -151,6 +155,11 @@ def _parser() -> argparse.ArgumentParser:
         "--insecure-no-auth",
         action="store_true",
         help="let every caller in; only on loopback or a Unix socket",
+    )
+    parser.add_argument(
+        "--end-with-input",
+        action="store_true",
+        help="stop when the standard input ends: the command that started the agent is gone",
     )
     return parser
 

@@ -215,6 +215,23 @@ class SessionError(CliError):
         return f"cannot finish session '{self.session_id}': it {self.state}{where}{cause}"
 
 
+class EngineError(CliError):
+    """A Docker engine that does not answer, or refuses.
+
+    Attributes:
+        cause: what it said, with the next step.
+    """
+
+    code = ExitCode.UNREACHABLE
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"cannot capture in Docker: {self.cause}"
+
+
 class InterruptError(CliError):
     """Ctrl-C, after what it started was stopped; the sentence says what was done."""
 

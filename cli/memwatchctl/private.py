@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,7 @@ def is_serving(connection: Connection) -> bool:
 
 
 @dataclass(frozen=True)
-class _Folder:
+class Folder:
     """The private folder and the addresses in it."""
 
     path: Path
@@ -168,25 +168,33 @@ class _Folder:
         return self.path / "token"
 
 
+#: Makes the program that serves the folder's agent; the flag says whether a controller runs too.
+AgentProgram = Callable[["Folder", bool], Program]
+
+
 @contextlib.contextmanager
-def agent(pids: Sequence[int]) -> Iterator[Agent]:
-    """A private agent that looks at these processes only, or at all that it can see."""
-    with _household(pids, with_controller=False) as (household, folder):
+def agent(program: AgentProgram) -> Iterator[Agent]:
+    """A private agent."""
+    with _household(program, with_controller=False) as (household, folder):
         household.wait_serving("agent", folder.agent)
         with Agent(folder.agent) as client:
             yield client
 
 
 @contextlib.contextmanager
-def controller(pid: int) -> Iterator[Controller]:
-    """A private controller whose one agent looks at one process, already found."""
-    with _household([pid], with_controller=True) as (household, folder):
+def controller(program: AgentProgram) -> Iterator[Controller]:
+    """A private controller with one agent."""
+    with _household(program, with_controller=True) as (household, folder):
         household.wait_serving("controller", folder.controller)
         household.start("agent")
         household.wait_serving("agent", folder.agent)
         with Controller(folder.controller) as client:
-            _wait_for_target(client, pid)
             yield client
+
+
+def local(pids: Sequence[int]) -> AgentProgram:
+    """An agent of this machine that looks at these processes only, or at all that it can see."""
+    return lambda folder, with_controller: _local_agent(folder, pids, with_controller)
 
 
 def check_pid(pid: int, doing: str) -> None:
@@ -199,8 +207,8 @@ def check_pid(pid: int, doing: str) -> None:
         raise TargetError(f"cannot {doing} pid {pid}: there is no such process")
 
 
-def _wait_for_target(client: Controller, pid: int) -> None:
-    """Returns when the controller knows the process.
+def wait_for_pid(client: Controller, pid: int) -> None:
+    """Returns when the controller knows a process of this machine.
 
     Raises:
         TargetError: it does not get to know it.
@@ -225,12 +233,12 @@ def not_a_target(pid: int, doing: str) -> str:
 
 
 @contextlib.contextmanager
-def _household(pids: Sequence[int], with_controller: bool) -> Iterator[tuple[Household, _Folder]]:
+def _household(program: AgentProgram, with_controller: bool) -> Iterator[tuple[Household, Folder]]:
     """Starts the programs; they and their folder are gone after the block."""
-    folder = _Folder(_make_folder())
+    folder = Folder(_make_folder())
     try:
         load_or_create_token(folder.token)
-        programs = [_agent_program(folder, pids, with_controller)]
+        programs = [program(folder, with_controller)]
         if with_controller:
             programs.insert(0, _controller_program(folder))
         orders = Orders(programs, remove=str(folder.path))
@@ -280,7 +288,7 @@ def _make_folder() -> Path:
         ) from error
 
 
-def _controller_program(folder: _Folder) -> Program:
+def _controller_program(folder: Folder) -> Program:
     return _program(
         "controller",
         folder,
@@ -289,7 +297,7 @@ def _controller_program(folder: _Folder) -> Program:
     )
 
 
-def _agent_program(folder: _Folder, pids: Sequence[int], with_controller: bool) -> Program:
+def _local_agent(folder: Folder, pids: Sequence[int], with_controller: bool) -> Program:
     arguments: list[object] = [
         *("--listen", folder.agent.controller, "--metrics-listen", "off"),
         *("--state-dir", folder.path / "agent", "--token-file", folder.token),
@@ -302,7 +310,7 @@ def _agent_program(folder: _Folder, pids: Sequence[int], with_controller: bool) 
     return _program("agent", folder, *arguments, held=with_controller)
 
 
-def _program(name: str, folder: _Folder, *arguments: object, held: bool = False) -> Program:
+def _program(name: str, folder: Folder, *arguments: object, held: bool = False) -> Program:
     module = f"memwatch_{name}"
     return Program(
         name,

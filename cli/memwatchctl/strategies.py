@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from memwatch_proto.v1 import sessions_pb2, targets_pb2
 from memwatchctl import selectors
-from memwatchctl.errors import CallError, ExitCode, TargetError
+from memwatchctl.errors import CallError, CliError, ExitCode, TargetError, UnreachableError
 from memwatchctl.text import printable
 
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _NEXT_STEPS: Mapping[str, str] = {
     "docker": (
-        "no connected agent sees such a container; start the memwatch agent beside it "
-        "(docker run --pid=container:ID --network=container:ID …), or on the host; "
+        "no connected agent sees such a container, and no Docker engine answers here to start "
+        "one beside it; name the engine with DOCKER_HOST, or start an agent on its host; "
         "'memwatchctl targets list' shows what is known"
     ),
     "k8s": (
@@ -52,6 +52,18 @@ def narrowed(
     return targets_pb2.TargetSelector(ids=[target.id for target in found])
 
 
+def missed(
+    open_controller: "Callable[[], Controller]", selector: targets_pb2.TargetSelector
+) -> CliError | None:
+    """Why no agent of a controller sees a container; None where one does."""
+    try:
+        with open_controller() as controller:
+            narrowed(controller, selector, "docker")
+    except (UnreachableError, TargetError) as error:
+        return error
+    return None
+
+
 def create(
     controller: "Controller", plan: sessions_pb2.SessionPlan, session_id: str
 ) -> sessions_pb2.Session:
@@ -81,7 +93,7 @@ def local_pid(selector: targets_pb2.TargetSelector) -> int:
     """
     from memwatchctl import private
 
-    with private.agent([]) as agent:
+    with private.agent(private.local([])) as agent:
         found = [target for target in agent.targets() if selectors.matches(target, selector)]
     named = selectors.describe(selector)
     return selectors.only(found, named, "capture").pid

@@ -1,4 +1,4 @@
-"""A real Docker engine for tests, in a network namespace of its own, and images made of local files.
+"""A real Docker engine for tests, in a network namespace of its own, with images of local files.
 
 Needs root and Debian's docker.io, iproute2 and iptables; no image registry.
 """
@@ -21,6 +21,15 @@ from tests.support.processes import running, wait_until
 
 #: What of the standard library no service of the tests needs; it halves the image.
 _LEFT_OUT = ("test", "idlelib", "tkinter", "lib2to3", "turtledemo", "site-packages", "__pycache__")
+
+#: What wheels expect of every image besides the C library, as python:slim has it.
+_WHEEL_LIBRARIES = tuple(
+    f"/usr/lib/{os.uname().machine}-linux-gnu/{name}"
+    for name in (
+        *("libstdc++.so.6", "libgcc_s.so.1", "libpthread.so.0", "libdl.so.2"),
+        *("librt.so.1", "libm.so.6", "libutil.so.1", "libz.so.1"),
+    )
+)
 
 
 def missing() -> str:
@@ -51,12 +60,12 @@ class Engine:
     namespace: str
     folder: Path
 
-    def docker(self, *arguments: str | Path, input: bytes | None = None, check: bool = True) -> str:
+    def docker(self, *arguments: str | Path, stdin: bytes | None = None, check: bool = True) -> str:
         """What a docker command printed; the standard error is part of a failure."""
         done = subprocess.run(
             [_client(), *map(str, arguments)],
             env={**os.environ, "DOCKER_HOST": self.host},
-            input=input,
+            input=stdin,
             capture_output=True,
             check=False,
         )
@@ -127,6 +136,8 @@ def import_python(engine: Engine, tag: str, *extra: Path) -> str:
         )
         for module in (library / "lib-dynload").glob("*.so"):
             _copy_libraries(root, module)
+        for name in _WHEEL_LIBRARIES:
+            _copy(root, Path(name), Path(name))
         for folder in extra:
             shutil.copytree(folder, _in(root, folder), dirs_exist_ok=True, symlinks=True)
         for name in ("python3", "python"):

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from memwatchctl import app, durations, verdicts
+from memwatchctl import app, durations, images, verdicts
 from memwatchctl.options import command as declare
 from memwatchctl.options import millis
 
 if TYPE_CHECKING:
     from memwatch_proto.v1.sessions_pb2 import SessionPlan
     from memwatch_proto.v1.targets_pb2 import TargetSelector
+    from memwatchctl.client import Controller
 
 STRATEGIES = ("local", "docker", "k8s")
 KINDS = ("heap",)
@@ -45,6 +46,7 @@ class Wish:
     output_dir: Path
     top: int
     fail_on: str | None
+    agent_image: str
 
     @property
     def is_private(self) -> bool:
@@ -107,6 +109,14 @@ class Wish:
     help="Where the target is: in a container, a pod, or local. [env: MEMWATCH_STRATEGY]",
 )
 @click.option(
+    "--agent-image",
+    default=images.AGENT,
+    show_default=True,
+    envvar="MEMWATCH_AGENT_IMAGE",
+    metavar="IMAGE",
+    help="Image of the agent that --strategy docker starts. [env: MEMWATCH_AGENT_IMAGE]",
+)
+@click.option(
     "--dashboard-url",
     default="",
     envvar="MEMWATCH_DASHBOARD_URL",
@@ -149,10 +159,13 @@ def command(context: click.Context, /, target: str, **flags: Any) -> None:
       memwatchctl capture -l app=web --max-parallel 2 --timeframe 10m
       memwatchctl capture shop --timeframe 2h --detach
       memwatchctl capture --pid 4711 --timeframe 2m
+      memwatchctl capture --strategy docker --container-id 4f5e1a --timeframe 3
     """
     wish = Wish(**flags)
     if wish.is_private:
         _capture_privately(context, target, wish)
+    elif wish.strategy == "docker" and wish.pid is None and not wish.labels:
+        _capture_in_docker(context, target, wish)
     else:
         _capture(context, target, wish)
 
@@ -177,30 +190,73 @@ def _capture(context: click.Context, word: str, wish: Wish) -> None:
 
 
 def _capture_privately(context: click.Context, word: str, wish: Wish) -> None:
-    """With an agent and a controller of our own."""
-    from memwatchctl import captures, private, results, saving, strategies
-    from memwatchctl.progress import display
+    """With an agent and a controller of our own, a process of this machine."""
+    from memwatchctl import private, strategies
+
+    if wish.pid:
+        private.check_pid(wish.pid, "capture")
+    _check_private(wish)
+    pid = wish.pid or strategies.local_pid(_selector(word, wish))
+    app.note(f"starting a private agent and controller for pid {pid}")
+    with private.controller(private.local([pid])) as controller:
+        private.wait_for_pid(controller, pid)
+        _capture_with(context, controller, _plan(_selector("", wish, pid), wish), wish)
+
+
+def _capture_in_docker(context: click.Context, word: str, wish: Wish) -> None:
+    """With an agent beside the container: one that is there, else a helper of our own."""
+    from memwatchctl import containers, engines, private, selectors, strategies
+
+    selector = _selector(word, wish)
+    missed = strategies.missed(lambda: app.controller(context, wish.dashboard_url), selector)
+    if missed is None:
+        _capture(context, word, wish)
+        return
+    named = containers.named(selector)
+    _check_private(wish)
+    with engines.engine(instead_of=missed) as client:
+        engines.sweep(client)
+        container = engines.find(client, named)
+        app.note(f"starting an agent beside container {container.short_id} ({container.name})")
+        program = containers.agent(str(container.id), wish.agent_image)
+    with private.controller(program) as controller:
+        target = containers.service_process(controller, str(container.id), selector.ids)
+        plan = _plan(selectors.selector(f"id/{target.id}"), wish)
+        _capture_with(context, controller, plan, wish)
+
+
+def _check_private(wish: Wish) -> None:
+    """Sees that a capture without a server can do what is wished, before anything is started.
+
+    Raises:
+        click.UsageError: it is to go on without this command.
+    """
+    from memwatchctl import saving
 
     if wish.detach:
         raise click.UsageError(
             "cannot detach from a capture without a server, since it ends with this command; "
             "start one with 'memwatchctl serve'"
         )
-    out = app.output(context)
-    pid = wish.pid or strategies.local_pid(_selector(word, wish))
-    private.check_pid(pid, "capture")
     saving.check_folder(wish.output_dir)
-    plan = _plan(_selector("", wish, pid), wish)
-    app.note(f"starting a private agent and controller for pid {pid}")
-    with private.controller(pid) as controller:
-        session = strategies.create(controller, plan, wish.session_id)
-        with display(app.no_color(context)) as shown:
-            saver = saving.Saver(controller, session.id, wish.output_dir, shown)
-            session = captures.follow(controller, session, shown, saver.save)
-        if wish.dashboard_url:
-            with app.controller(context, wish.dashboard_url) as dashboard:
-                results.upload(controller, session, dashboard)
-        results.show(out, controller, session, saver.files, wish.top, wish.fail_on)
+
+
+def _capture_with(
+    context: click.Context, controller: "Controller", plan: "SessionPlan", wish: Wish
+) -> None:
+    """Through a private controller: the snapshots become files, and are uploaded where asked."""
+    from memwatchctl import captures, results, saving, strategies
+    from memwatchctl.progress import display
+
+    out = app.output(context)
+    session = strategies.create(controller, plan, wish.session_id)
+    with display(app.no_color(context)) as shown:
+        saver = saving.Saver(controller, session.id, wish.output_dir, shown)
+        session = captures.follow(controller, session, shown, saver.save)
+    if wish.dashboard_url:
+        with app.controller(context, wish.dashboard_url) as dashboard:
+            results.upload(controller, session, dashboard)
+    results.show(out, controller, session, saver.files, wish.top, wish.fail_on)
 
 
 def _selector(word: str, wish: Wish, pid: int = 0) -> "TargetSelector":

@@ -29,7 +29,7 @@ def command(context: click.Context, file: Path, force: bool, overwrite: bool) ->
     from memwatchctl import downloads, private, singles
 
     downloads.check_free(file, overwrite)
-    with private.agent([]) as agent:
+    with private.agent(private.local([])) as agent:
         target = singles.the_only(agent)
         wish = singles.Wish(file, None, force, 0, overwrite)
         singles.take(agent, target, wish, app.output(context), app.no_color(context))

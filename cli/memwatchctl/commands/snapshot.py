@@ -65,7 +65,7 @@ def command(
     downloads.check_free(file, overwrite)
     if pid:
         private.check_pid(pid, "take snapshot of")
-    with private.agent([pid] if pid else []) as agent:
+    with private.agent(private.local([pid] if pid else [])) as agent:
         found = singles.with_pid(agent, pid) if pid else singles.meant(agent, selector)
         wish = singles.Wish(file, way, force, max_pause, overwrite)
         singles.take(agent, found, wish, app.output(context), app.no_color(context))

@@ -1,0 +1,71 @@
+"""The programs that run while images are built."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.runtimes import ROOT
+
+DOCKER = ROOT / "deploy" / "docker"
+
+
+def load(name):
+    """A script of deploy/docker as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCKER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_hooks_of_both_runtimes(tmp_path):
+    """The folder that an init container copies has both hooks, and a hook starts from it."""
+    load("hooks").collect(ROOT, tmp_path / "hooks")
+    hooks = tmp_path / "hooks"
+
+    assert (hooks / "node" / "memwatch-hook.cjs").is_file()
+    done = subprocess.run(
+        [sys.executable, "-c", "import memwatch_hook, sys; print(memwatch_hook.__file__)"],
+        env={
+            "PYTHONPATH": f"{hooks}/python/bootstrap:{hooks}/python",
+            "MEMWATCH_HOOK_DIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(str(hooks))
+
+
+def test_copied_twice(tmp_path):
+    """An init container that is started twice copies over what it left."""
+    copy = load("copy_hooks").copy
+    (tmp_path / "from" / "node").mkdir(parents=True)
+    (tmp_path / "from" / "node" / "hook.cjs").write_text("new")
+    for _ in range(2):
+        copy(tmp_path / "from", tmp_path / "to")
+    assert (tmp_path / "to" / "node" / "hook.cjs").read_text() == "new"
+
+
+@pytest.mark.parametrize("words", [(), ("/from",), ("/from", "/proc/nosuch")])
+def test_copy_that_cannot_be(words):
+    """A missing argument or a folder that cannot be written is one sentence and exit code 1."""
+    command = [sys.executable, DOCKER / "copy_hooks.py", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("cannot copy hooks: ")
+
+
+def test_tidy(tmp_path):
+    """Pip and the tests of packages leave an image; the packages stay."""
+    packages = tmp_path / "lib" / "python3.13" / "site-packages"
+    for name in ("pip", "pip-25.1.dist-info", "numpy/core/tests", "numpy/testing", "grpc"):
+        (packages / name).mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "pip3").touch()
+    load("tidy").tidy(tmp_path)
+
+    left = {str(path.relative_to(packages)) for path in packages.rglob("*")}
+    assert left == {"numpy", "numpy/core", "numpy/testing", "grpc"}
+    assert not list((tmp_path / "bin").iterdir())
