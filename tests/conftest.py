@@ -11,6 +11,9 @@ HERE = Path(__file__).parent
 #: every process. They run one after the other, beside the rest.
 _ON_THE_HOST = ("agent", "cli", "e2e", "hook_node")
 
+#: Folders below them whose services live in network namespaces of their own.
+_ELSEWHERE = (("e2e", "docker"),)
+
 
 def pytest_configure() -> None:
     """Takes SIGINT back: a background job of a shell ignores it, and its children would too."""
@@ -21,7 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keeps the tests of a file together, and all that meet on the host on one worker."""
     for item in items:
         parts = item.path.relative_to(HERE).parts
-        group = "host" if parts[0] in _ON_THE_HOST else "/".join(parts)
+        on_the_host = parts[0] in _ON_THE_HOST and parts[:2] not in _ELSEWHERE
+        group = "host" if on_the_host else "/".join(parts)
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from memwatch_proto.v1 import common_pb2, targets_pb2
 from memwatchctl import containers, engines
 from memwatchctl.engines import Owner
-from memwatchctl.errors import TargetError
+from memwatchctl.errors import EngineError, TargetError
 
 
 def container(number="4f5e1a", name="shop", status="running", user="", top=None, labels=None):
@@ -133,5 +133,5 @@ def test_fattest():
 def test_no_engine(monkeypatch):
     """Where no engine answers, the address and the next step are told."""
     monkeypatch.setenv("DOCKER_HOST", f"unix:///nonexistent-{os.getpid()}.sock")
-    with pytest.raises(engines.EngineError, match="DOCKER_HOST"), engines.engine():
+    with pytest.raises(EngineError, match="DOCKER_HOST"), engines.engine():
         pass

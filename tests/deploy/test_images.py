@@ -14,6 +14,8 @@ DOCKER = ROOT / "deploy" / "docker"
 def load(name):
     """A script of deploy/docker as a module."""
     spec = importlib.util.spec_from_file_location(name, DOCKER / f"{name}.py")
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
