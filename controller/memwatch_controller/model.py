@@ -143,7 +143,7 @@ class CaptureCost:
 
 @dataclass(frozen=True, slots=True)
 class HeapWalk:
-    """What a heap walker of ours saw; what `rss_bytes` has above `heap_bytes` no object explains."""
+    """What a heap walker of ours saw: `rss_bytes` above `heap_bytes` are of no object."""
 
     walker: str = ""
     way: str = ""
