@@ -24,11 +24,13 @@ import memwatch_proto
 from memwatch_agent import metrics, procfs
 from memwatch_agent.appmetrics import AppMetrics
 from memwatch_agent.captures import Captures
+from memwatch_agent.drivers import converter
 from memwatch_agent.drivers.base import Runtime, Way
 from memwatch_agent.drivers.hook import HookDriver
 from memwatch_agent.drivers.hookprofiles import record_by_hook
 from memwatch_agent.drivers.node import NodeAttachDriver
 from memwatch_agent.drivers.profiling import ProfileKind, Profilers
+from memwatch_agent.drivers.python import PythonHookDriver
 from memwatch_agent.errors import SettingsError
 from memwatch_agent.figures import Drivers, Figures
 from memwatch_agent.history import History
@@ -299,7 +301,7 @@ def _drivers(attach: NodeAttachDriver) -> Drivers:
     return {
         (Runtime.NODE, Way.HOOK): hook,
         (Runtime.NODE, Way.ATTACH): attach,
-        (Runtime.PYTHON, Way.HOOK): hook,
+        (Runtime.PYTHON, Way.HOOK): PythonHookDriver(converter.find()),
     }
 
 

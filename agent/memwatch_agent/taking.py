@@ -4,7 +4,7 @@ import asyncio
 import datetime
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from memwatch_agent import cgroups, safety
@@ -277,6 +277,7 @@ def snapshot_of(
         memory=before.sample,
         notes=[*course.notes, *facts.notes],
         id_epoch=facts.id_epoch,
+        walk=snapshots_pb2.HeapWalk(**asdict(facts.walk)) if facts.walk else None,
     )
     snapshot.capture_time.FromMilliseconds(int(before.began * 1000))
     return snapshot

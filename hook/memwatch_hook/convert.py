@@ -13,6 +13,7 @@ import os
 import signal
 import stat
 import sys
+import time
 
 from . import dump, v8format
 
@@ -179,7 +180,8 @@ def main(arguments: list[str]) -> int:
     )
     _bound(seconds)
     try:
-        last_words = json.dumps(convert(0, 1, "--python" in arguments))
+        facts = convert(0, 1, "--python" in arguments)
+        last_words = json.dumps({**facts, "cpu_millis": time.process_time() * 1000})
         status = 0
     except ConvertError as problem:
         last_words, status = str(problem), 1

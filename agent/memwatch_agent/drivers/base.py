@@ -89,6 +89,33 @@ class HeapFigures:
     limit_bytes: int | None = None
     #: Objects that the collector tracks; only CPython tells.
     objects: int | None = None
+    #: Which walker a Python hook has: "c", or "python", whose child copies the heap.
+    walker: str = ""
+
+
+@dataclass(frozen=True)
+class HeapWalk:
+    """What a heap walker of ours saw of a process.
+
+    Attributes:
+        walker: "c", or "python" for the twin.
+        way: "clone", "fork" or "in place"; empty where the hook does not tell.
+        objects: in the snapshot.
+        heap_bytes: sum of their sizes.
+        rss_bytes: of the process when the walk began; 0 where nobody knows.
+        walk_millis: CPU time of the walk and of writing the dump.
+        dump_bytes: size of the dump.
+        convert_millis: CPU time of making the snapshot of the dump, here.
+    """
+
+    walker: str
+    way: str
+    objects: int
+    heap_bytes: int
+    rss_bytes: int
+    walk_millis: int
+    dump_bytes: int
+    convert_millis: int
 
 
 @dataclass(frozen=True)
@@ -107,6 +134,7 @@ class CaptureFacts:
         id_epoch: object ids of two snapshots may be compared only where both carry the same
             word here; "" says that this snapshot's ids compare with no other's.
         notes: what a reader of the snapshot should know.
+        walk: what a heap walker of ours saw; None where the runtime wrote the snapshot itself.
     """
 
     size_bytes: int
@@ -120,6 +148,7 @@ class CaptureFacts:
     duration_millis: float
     id_epoch: str
     notes: tuple[str, ...] = ()
+    walk: HeapWalk | None = None
 
 
 @dataclass(frozen=True)

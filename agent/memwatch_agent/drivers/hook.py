@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from memwatch_agent.drivers import hookwire
 from memwatch_agent.drivers.artifact import Artifact, Throttled
@@ -31,6 +31,7 @@ from memwatch_agent.drivers.errors import (
     TargetEndedError,
 )
 from memwatch_agent.drivers.identity import is_alive
+from memwatch_agent.drivers.unixstream import UnixStream
 
 #: How long a process whose socket has closed may take to be seen ended.
 ENDING_SECONDS = 0.5
@@ -66,13 +67,22 @@ class HookDriver:
             InspectorNotTargetError: another process answers.
             TargetEndedError: the target is gone.
         """
-        return _opened(target)
+        return _opened(target, self._link)
+
+    def _link(self, target: Process, stream: UnixStream) -> "HookLink":
+        return HookLink(target, stream, stream, epoch_of(target))
+
+
+def epoch_of(target: Process) -> str:
+    """The epoch of ids that last as long as the process: see `CaptureFacts.id_epoch`."""
+    return f"{target.runtime}-{target.pid}-{target.start_ticks}"
 
 
 @asynccontextmanager
-async def _opened(target: Process) -> AsyncIterator["HookLink"]:
-    reader, writer = await _connected(target)
-    link = HookLink(target, reader, writer, f"{target.runtime}-{target.pid}-{target.start_ticks}")
+async def _opened(
+    target: Process, make: Callable[[Process, UnixStream], "HookLink"]
+) -> AsyncIterator["HookLink"]:
+    link = make(target, await _connected(target))
     try:
         link.hello = await link.greet()
         yield link
@@ -80,29 +90,39 @@ async def _opened(target: Process) -> AsyncIterator["HookLink"]:
         link.close()
 
 
-async def _connected(target: Process) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connected(target: Process) -> UnixStream:
     if target.hook_socket is None:
         raise NoWayInError(target.pid, "it has no memwatch hook", "start it with the hook")
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            reader, writer = await asyncio.open_unix_connection(
-                target.hook_socket, limit=READ_BYTES
-            )
+            stream = await UnixStream.connect(target.hook_socket)
     except (OSError, TimeoutError) as error:
         raise await _gone_or(target, NoWayInError, f"its hook does not answer ({error})") from error
-    peer = _peer_pid(writer)
+    # Who listens, in our pid namespace; 0 where it is not in ours.
+    peer = _PEER.unpack(stream.option(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0]
     if target.visible and peer not in (0, target.pid):
-        writer.close()
+        stream.close()
         raise InspectorNotTargetError(
             target.pid, f"its hook's socket is served by process {peer}", "list the targets again"
         )
-    return reader, writer
+    return stream
 
 
-def _peer_pid(writer: asyncio.StreamWriter) -> int:
-    """Who listens, in our pid namespace; 0 where it is not in ours."""
-    sock = writer.get_extra_info("socket")
-    return int(_PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0])
+class Reader(Protocol):
+    """Where a hook's words come from: an asyncio stream, or ours."""
+
+    async def read(self, count: int, /) -> bytes:
+        """The next bytes; none where the hook has closed."""
+
+
+class Writer(Protocol):
+    """Where requests go."""
+
+    def write(self, data: bytes, /) -> None:
+        """Sends a request."""
+
+    def close(self) -> None:
+        """Ends the connection."""
 
 
 class HookLink:
@@ -111,8 +131,8 @@ class HookLink:
     def __init__(
         self,
         target: Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        reader: Reader,
+        writer: Writer,
         epoch: str,
     ) -> None:
         """`epoch`: see `CaptureFacts.id_epoch`. `notes` are added to those of the hook."""
@@ -166,9 +186,9 @@ class HookLink:
         heap = heap if isinstance(heap, dict) else {}
         memory = memory if isinstance(memory, dict) else {}
         return HeapFigures(
-            used_bytes=_amount(heap.get("used_heap_bytes") or memory.get("heap_used_bytes")),
-            limit_bytes=_amount(heap.get("heap_limit_bytes")),
-            objects=_amount(stats.get("gc_objects")),
+            used_bytes=amount(heap.get("used_heap_bytes") or memory.get("heap_used_bytes")),
+            limit_bytes=amount(heap.get("heap_limit_bytes")),
+            objects=amount(stats.get("gc_objects")),
         )
 
     async def capture(self, sink: Sink, report: Report) -> CaptureFacts:
@@ -177,7 +197,14 @@ class HookLink:
         async with CostMeter(self._target) as meter:
             self._writer.write(self._wire.request("heap"))
             result = await self._received(artifact, report)
-            return self._facts(artifact, meter, result)
+            said = result.get("size_bytes")
+            if said != artifact.size_bytes or not artifact.complete:
+                raise CaptureFailedError(
+                    self._target.pid,
+                    f"its hook sent {artifact.size_bytes} bytes of a snapshot of {str(said)[:20]}",
+                    "capture it again",
+                )
+            return self._facts(artifact.size_bytes, meter, result)
 
     async def ask(
         self, command: str, options: Mapping[str, Any]
@@ -208,25 +235,16 @@ class HookLink:
                     pass
         raise await self.ended("its hook closed the connection half-way")
 
-    def _facts(
-        self, artifact: Artifact, meter: CostMeter, result: Mapping[str, Any]
-    ) -> CaptureFacts:
-        said = result.get("size_bytes")
-        if said != artifact.size_bytes or not artifact.complete:
-            raise CaptureFailedError(
-                self._target.pid,
-                f"its hook sent {artifact.size_bytes} bytes of a snapshot of {str(said)[:20]}",
-                "capture it again",
-            )
+    def _facts(self, size: int, meter: CostMeter, result: Mapping[str, Any]) -> CaptureFacts:
         pause = believed(result.get("pause_millis"))
         return CaptureFacts(
-            size_bytes=artifact.size_bytes,
-            objects=_amount(result.get("objects")),
+            size_bytes=size,
+            objects=amount(result.get("objects")),
             pause_millis=meter.duration_millis if pause is None else pause,
             pause_source=PauseSource.ROUND_TRIP if pause is None else PauseSource.RUNTIME,
-            cpu_millis=_amount(result.get("cpu_millis")) or meter.cpu_millis,
+            cpu_millis=amount(result.get("cpu_millis")) or meter.cpu_millis,
             extra_memory_bytes=max(
-                _amount(result.get("extra_memory_bytes")) or 0, meter.extra_memory_bytes
+                amount(result.get("extra_memory_bytes")) or 0, meter.extra_memory_bytes
             ),
             rss_before_bytes=meter.rss_before_bytes,
             rss_after_bytes=meter.rss_bytes,
@@ -300,7 +318,7 @@ def believed(value: object) -> float | None:
     return None
 
 
-def _amount(value: object) -> int | None:
+def amount(value: object) -> int | None:
     """A whole figure that the hook told; None for anything else."""
     number = believed(value)
     return None if number is None else int(number)

@@ -51,6 +51,7 @@ class Hello:
     start_ticks: int
     service: str
     commands: tuple[str, ...]
+    formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,9 +209,6 @@ _JSON_FRAMES = frozenset(FrameType) - {FrameType.DATA, FrameType.CANCEL, FrameTy
 
 
 def _hello(fields: Mapping[str, Any]) -> Hello:
-    commands = fields.get("commands", [])
-    if not isinstance(commands, list):
-        raise WireError("HELLO: 'commands' is not a list")
     return Hello(
         protocol=_whole(fields, "protocol"),
         hook_version=_text(fields, "hook_version"),
@@ -219,8 +217,16 @@ def _hello(fields: Mapping[str, Any]) -> Hello:
         pid=_whole(fields, "pid"),
         start_ticks=_whole(fields, "start_ticks"),
         service=_text(fields, "service"),
-        commands=tuple(str(command)[:MAX_TEXT_CHARS] for command in commands[:100]),
+        commands=_words(fields, "commands"),
+        formats=_words(fields, "formats"),
     )
+
+
+def _words(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    words = fields.get(name, [])
+    if not isinstance(words, list):
+        raise WireError(f"HELLO: '{name}' is not a list")
+    return tuple(str(word)[:MAX_TEXT_CHARS] for word in words[:100])
 
 
 def _fields(payload: bytes) -> dict[str, Any]:

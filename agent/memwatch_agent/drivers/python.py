@@ -1,0 +1,131 @@
+"""Captures of Python processes: a heap dump through the hook, converted here.
+
+The dump comes as a file with the hook's last word, so the target never waits for the agent and
+sends no text; `converter.py` makes the snapshot of it. A hook that knows no dumps, or an agent
+without a converter, uses the road of `hook.py`: text, written in the target's child.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from memwatch_agent.drivers.artifact import Artifact, Throttled
+from memwatch_agent.drivers.base import (
+    CaptureFacts,
+    HeapFigures,
+    HeapWalk,
+    Process,
+    Progress,
+    Report,
+    Sink,
+    Stage,
+)
+from memwatch_agent.drivers.converter import ConversionError, Converted, Converter
+from memwatch_agent.drivers.cost import CostMeter
+from memwatch_agent.drivers.errors import CaptureFailedError
+from memwatch_agent.drivers.hook import HookDriver, HookLink, amount, epoch_of
+from memwatch_agent.drivers.unixstream import UnixStream
+
+#: What a hook that writes heap dumps has among HELLO's `formats`.
+DUMP = "dump"
+
+#: Words of a hook that stand in metadata.
+_WALKERS = ("c", "python")
+_WAYS = ("clone", "fork", "in place")
+
+TWIN_NOTE = "converted by the slow Python twin: the hook beside the agent has no C parts"
+
+
+class PythonHookDriver(HookDriver):
+    """Takes snapshots of Python processes through their hook."""
+
+    def __init__(self, converter: Converter | None) -> None:
+        self._converter = converter
+
+    def _link(self, target: Process, stream: UnixStream) -> HookLink:
+        return PythonLink(target, stream, self._converter)
+
+
+class PythonLink(HookLink):
+    """A connection to one Python hook."""
+
+    def __init__(self, target: Process, stream: UnixStream, converter: Converter | None) -> None:
+        super().__init__(target, stream, stream, epoch_of(target))
+        self._stream = stream
+        self._converter = converter
+
+    async def figures(self) -> HeapFigures:
+        """As `HookLink.figures`, and which walker the hook has."""
+        figures = await super().figures()
+        walker = (await self._ask("info", {})).get("walker")
+        return replace(figures, walker=walker if walker in _WALKERS else "")
+
+    async def capture(self, sink: Sink, report: Report) -> CaptureFacts:
+        """Asks for a dump and converts it; see `Link.capture`."""
+        if self._converter is None or DUMP not in self.hello.formats:
+            return await super().capture(sink, report)
+        artifact = Artifact(sink)
+        async with CostMeter(self._target) as meter:
+            self._writer.write(self._wire.request("heap", {"format": DUMP}))
+            result = await self._received(artifact, report)
+            facts = self._facts(0, meter, result)
+            rss = amount(result.get("rss_bytes")) or meter.rss_before_bytes
+        dump = self._stream.take_descriptor()
+        try:
+            self._check_dump(dump, result, artifact)
+            Throttled(report).report(Progress(Stage.CAPTURING))
+            converted = await self._converted(self._converter, dump, facts, artifact)
+        finally:
+            if dump >= 0:
+                os.close(dump)
+        return replace(
+            facts,
+            size_bytes=artifact.size_bytes,
+            objects=converted.objects,
+            duration_millis=meter.duration_millis,
+            notes=(*facts.notes, *((TWIN_NOTE,) if converted.converter == "python" else ())),
+            walk=_walk(converted, result, rss),
+        )
+
+    def _check_dump(self, dump: int, result: Mapping[str, Any], artifact: Artifact) -> None:
+        """Whether a whole dump has come.
+
+        Raises:
+            CaptureFailedError: there is none, or it has not the size that the hook told.
+        """
+        said = result.get("size_bytes")
+        if dump < 0 or artifact.size_bytes:
+            raise CaptureFailedError(
+                self._target.pid, "its hook sent no heap dump", "capture it again"
+            )
+        size = os.fstat(dump).st_size
+        if said != size:
+            raise CaptureFailedError(
+                self._target.pid,
+                f"its hook sent a heap dump of {size} bytes, and tells of {str(said)[:20]}",
+                "capture it again",
+            )
+
+    async def _converted(
+        self, converter: Converter, dump: int, facts: CaptureFacts, artifact: Artifact
+    ) -> Converted:
+        try:
+            return await converter.convert(dump, facts.objects or 0, artifact.take)
+        except (ConversionError, OSError) as error:
+            raise CaptureFailedError(self._target.pid, str(error), "capture it again") from error
+
+
+def _walk(converted: Converted, result: Mapping[str, Any], rss_bytes: int) -> HeapWalk:
+    walker, way = converted.head.get("walker"), result.get("way")
+    spent = amount(result.get("walk_millis"))
+    return HeapWalk(
+        walker=walker if walker in _WALKERS else "",
+        way=way if way in _WAYS else "",
+        objects=converted.objects,
+        heap_bytes=converted.heap_bytes,
+        rss_bytes=rss_bytes,
+        walk_millis=spent if spent is not None else amount(result.get("cpu_millis")) or 0,
+        dump_bytes=converted.dump_bytes,
+        convert_millis=converted.cpu_millis,
+    )
