@@ -103,6 +103,22 @@ static int lists_are_where_expected(PyObject *fresh)
     return 0;
 }
 
+/* Whether what the interpreter says of its own layout (for debuggers, from 3.13 on) is what this was built for. */
+static int offsets_are_as_expected(void)
+{
+#if AT_LEAST(13)
+    const _Py_DebugOffsets *said = &_PyRuntime.debug_offsets;
+    return said->interpreter_state.gc == offsetof(PyInterpreterState, gc) && said->gc.size == sizeof(struct _gc_runtime_state) &&
+           said->interpreter_frame.size == sizeof(_PyInterpreterFrame) &&
+           said->interpreter_frame.previous == offsetof(_PyInterpreterFrame, previous) &&
+           said->interpreter_frame.localsplus == offsetof(_PyInterpreterFrame, localsplus) &&
+           said->code_object.localsplusnames == offsetof(PyCodeObject, co_localsplusnames) &&
+           said->type_object.tp_flags == offsetof(PyTypeObject, tp_flags);
+#else
+    return 1;
+#endif
+}
+
 static int found_locals;
 
 static void count_local(PyObject *name, PyObject *value, int is_cell)
@@ -121,7 +137,7 @@ static PyObject *check(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "OO!", &instance, &PyFrame_Type, &object))
         return NULL;
     PyTypeObject *type = Py_TYPE(instance);
-    if (!lists_are_where_expected(instance) || type->tp_traverse != subtype_traverse)
+    if (!offsets_are_as_expected() || !lists_are_where_expected(instance) || type->tp_traverse != subtype_traverse)
         Py_RETURN_FALSE;
     Attributes own = attributes_of(instance, type);
     int named = own.dict && PyDict_GetItemString(own.dict, "probe") == Py_None;

@@ -68,6 +68,7 @@ def info() -> dict[str, Any]:
         "main": str(main)[:MAX_ARGV_CHARS] if main else "",
         "started_millis": place.start_millis(),
         "walker": walker.kind(),
+        "walker_reason": walker.WHY_NOT_C,
     }
 
 

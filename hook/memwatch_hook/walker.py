@@ -7,7 +7,7 @@ import os
 import sys
 from importlib import import_module
 
-from . import _marks, _walker_py, cgroup, v8format
+from . import _marks, _walker_py, cgroup, layouts, v8format
 from .options import DUMP
 
 TYPE_CHECKING = False
@@ -64,22 +64,6 @@ def thread_names() -> dict[int, str]:
         if type(ident) is int and type(name) is str:
             found[ident] = f"{ident} {name[:64]}"
     return found
-
-
-def _load_c() -> Any | None:
-    """The C walker, if there is one for just this interpreter; None: the twin does it.
-
-    `MEMWATCH_WALKER=py` in the environment asks for the twin.
-    """
-    if os.environ.get("MEMWATCH_WALKER") == "py":
-        return None
-    try:
-        module = import_module("memwatch_hook._walker")
-    except ImportError:
-        return None
-    if sys.hexversion >> 16 != module.BUILT_FOR >> 16:
-        return None
-    return module if module.check(_Probe(), _probe_frame(None)) else None
 
 
 def kind() -> str:
@@ -182,4 +166,25 @@ def _probe_frame(probe: None) -> FrameType:
     return sys._getframe()
 
 
-IN_C = _load_c()
+def _load_c() -> tuple[Any | None, str]:
+    """The C walker, if there is one for just this interpreter, else why the twin does it.
+
+    `MEMWATCH_WALKER=py` in the environment asks for the twin.
+    """
+    if os.environ.get("MEMWATCH_WALKER") == "py":
+        return None, "MEMWATCH_WALKER asks for it"
+    free_threaded = "t" in getattr(sys, "abiflags", "")
+    try:
+        module = import_module("memwatch_hook._walker")
+    except ImportError:
+        why = layouts.refusal(sys.hexversion, sys.hexversion, free_threaded)
+        return None, why or "the C walker was not built for this interpreter"
+    why = layouts.refusal(module.BUILT_FOR, sys.hexversion, free_threaded)
+    if why is not None:
+        return None, why
+    if not module.check(_Probe(), _probe_frame(None)):
+        return None, "the C walker does not find its way in this interpreter"
+    return module, ""
+
+
+IN_C, WHY_NOT_C = _load_c()
