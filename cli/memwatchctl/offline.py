@@ -96,16 +96,16 @@ class Compared:
 
 def compare(paths: Sequence[Path], display: Display) -> Compared:
     """The classes and the verdict over snapshots, oldest first; one graph is held at a time."""
-    display.show(Step("", "comparing classes"))
     with engine():
-        from memwatch_heap.diff import compare_files
-        from memwatch_heap.verdict import explain
+        from memwatch_heap.comparison import compare_snapshots
 
-        rows = compare_files(paths[0], paths[-1])
-        if not keeps_ids(rows):
-            return Compared(rows, by_id=False, verdict=None)
-        display.show(Step("", f"looking for what leaks in {len(paths)} snapshots"))
-        return Compared(rows, by_id=True, verdict=explain(list(paths), times_of(paths)))
+        found = compare_snapshots(
+            list(paths),
+            times_of(paths),
+            keeps_ids=keeps_ids,
+            tell=lambda doing, share: display.show(Step("", doing, share, 1.0)),
+        )
+        return Compared(found.rows, found.verdict is not None, found.verdict)
 
 
 def keeps_ids(rows: Iterable["DiffRow"]) -> bool:

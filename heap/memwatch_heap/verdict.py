@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from memwatch_heap import formats, rules
 from memwatch_heap.basis import Basis, find_basis
+from memwatch_heap.course import Course, Tell
 from memwatch_heap.graph import HeapGraph
 from memwatch_heap.growth import Growth, Ledger, Names, Series, identities, make_ledger, slot_of
 from memwatch_heap.holders import ITEM, NO_EDGE, NOISE, Holders, find_holders
@@ -29,7 +30,17 @@ _MANY = 10  # cleared containers that are listed
 _KEYS = 20  # properties of an object that are looked for in the code
 
 
-def explain(snapshots: Sequence[Snapshot], times: Sequence[float] | None = None) -> Verdict:
+Examined = tuple[Ledger, Holders, Basis]
+
+# What the parts weigh in the time that an explanation takes.
+_READING, _EXAMINING, _JUDGING = 2.0, 4.0, 3.0
+
+
+def explain(
+    snapshots: Sequence[Snapshot],
+    times: Sequence[float] | None = None,
+    tell: Tell | None = None,
+) -> Verdict:
     """The verdict over two or more snapshots of one process, oldest first.
 
     Files are read one after the other, so that one graph is held at a time.
@@ -37,6 +48,7 @@ def explain(snapshots: Sequence[Snapshot], times: Sequence[float] | None = None)
     Args:
         snapshots: files or graphs.
         times: when each was taken, in seconds; growth per second needs it.
+        tell: called with what goes on and the share that is done.
 
     Raises:
         SnapshotError: one cannot be read.
@@ -47,17 +59,45 @@ def explain(snapshots: Sequence[Snapshot], times: Sequence[float] | None = None)
     if times is not None and len(times) != len(snapshots):
         raise ValueError(f"cannot compare: {len(snapshots)} snapshots, but {len(times)} times")
     names = Names()
-    ledgers = [_examine(snapshot, names)[0] for snapshot in snapshots[:-1]]
-    ledger, holders, basis = _examine(snapshots[-1], names)
+    course = Course(tell, len(snapshots) * (_READING + _EXAMINING) + _JUDGING)
+    ledgers = [_examined(snapshot, names, course)[0] for snapshot in snapshots[:-1]]
+    last = _examined(snapshots[-1], names, course)
+    course.begin("judging what has grown", _JUDGING)
+    return conclude(ledgers, last, names, times)
+
+
+def conclude(
+    ledgers: Sequence[Ledger], last: Examined, names: Names, times: Sequence[float] | None
+) -> Verdict:
+    """The verdict over the ledgers of all snapshots but the last, and the last one examined."""
+    ledger, holders, basis = last
     growth = Growth((*ledgers, ledger), tuple(names.all()))
     return _Inquiry(growth, holders, basis, names, times).verdict()
 
 
-def _examine(snapshot: Snapshot, names: Names) -> tuple[Ledger, Holders, Basis]:
-    graph = snapshot if isinstance(snapshot, HeapGraph) else formats.read(snapshot)
+def load(snapshot: Snapshot, course: Course, weight: float, name: str | None = None) -> HeapGraph:
+    """The graph of a snapshot; reading a file is a part of the course.
+
+    `name` is what errors and reports call the file, if not by its own.
+    """
+    if isinstance(snapshot, HeapGraph):
+        course.begin(f"reading {snapshot.name}", weight)
+        return snapshot
+    course.begin(f"reading {name or Path(snapshot).name}", weight)
+    return formats.read(snapshot, name=name, progress=course.at)
+
+
+def examine(graph: HeapGraph, names: Names) -> Examined:
+    """What a verdict needs to know of a snapshot: its ledger; and of the last one all the rest."""
     basis = find_basis(graph)
     holders = find_holders(graph, basis)
     return make_ledger(holders, basis.shallow, basis.retained, names), holders, basis
+
+
+def _examined(snapshot: Snapshot, names: Names, course: Course) -> Examined:
+    graph = load(snapshot, course, _READING)
+    course.begin(f"looking who holds what in {graph.name}", _EXAMINING)
+    return examine(graph, names)
 
 
 @dataclass(frozen=True, slots=True)

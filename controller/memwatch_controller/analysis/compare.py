@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from memwatch_controller.analysis.jobs import (
     ClassChange,
     Comparison,
@@ -17,11 +15,13 @@ from memwatch_controller.analysis.jobs import (
     JobSnapshot,
     Totals,
 )
-from memwatch_heap.diff import Census, DiffRow, census, diff
+from memwatch_heap.comparison import compare_snapshots
+from memwatch_heap.course import Tell
+from memwatch_heap.diff import DiffRow
 from memwatch_heap.formats import read
 from memwatch_heap.index import write_index
 from memwatch_heap.measures import measure
-from memwatch_heap.verdict import explain
+from memwatch_heap.report import Verdict
 
 NO_IDS = (
     "there is no verdict: the runtime numbered its objects anew between the snapshots, so that "
@@ -29,29 +29,32 @@ NO_IDS = (
 )
 
 
-def compare(job: Job) -> Comparison:
-    """Compares the first and the last snapshot of a job; one graph is held at a time.
+def compare(job: Job, tell: Tell | None = None) -> Comparison:
+    """Compares the snapshots of a job; one graph is held at a time.
+
+    `tell` is called with what goes on and the share that is done.
 
     Raises:
         memwatch_heap.errors.SnapshotError: a file is no snapshot, or too large for memory.
     """
-    first, last = job.snapshots[0], job.snapshots[-1]
-    before = _census(first)
-    totals = [_totals(before)]
-    totals += [_totals(_census(middle)) for middle in job.snapshots[1:-1]]
-    after = _census(last)
-    totals.append(_totals(after))
     by_id = ids_compare(job.snapshots)
-    changes = changes_by_class(diff(before, after), by_id=by_id)
-    del before, after  # the verdict needs the room
-    verdict, note = _verdict(job.snapshots) if by_id else (None, NO_IDS)
+    notes: list[str] = [] if by_id else [NO_IDS]
+    found = compare_snapshots(
+        [snapshot.path for snapshot in job.snapshots],
+        [snapshot.seconds for snapshot in job.snapshots],
+        names=[f"'{snapshot.id}'" for snapshot in job.snapshots],
+        keeps_ids=lambda _: by_id,
+        on_failure=lambda problem: notes.append(_without_verdict(problem)),
+        tell=tell,
+    )
+    changes = changes_by_class(found.rows, by_id=by_id)
     return Comparison(
         by_id=by_id,
-        totals=tuple(totals),
+        totals=tuple(Totals(total.objects, total.shallow_bytes) for total in found.totals),
         classes=tuple(changes[: job.max_classes]),
         class_count=len(changes),
-        verdict=verdict,
-        notes=(note,) if note else (),
+        verdict=None if found.verdict is None else _document(found.verdict, job.snapshots),
+        notes=tuple(notes),
     )
 
 
@@ -111,30 +114,17 @@ def _net(figures: list[int]) -> list[int]:
     return [*figures[:4], max(0, count), max(0, size), max(0, -count), max(0, -size)]
 
 
-def _verdict(snapshots: Sequence[JobSnapshot]) -> tuple[dict[str, Any] | None, str]:
-    """The verdict as a document, or None and why there is none.
+def _without_verdict(problem: Exception) -> str:
+    """Why there is no verdict; the figures of the report stand without it."""
+    if isinstance(problem, MemoryError):
+        return "there is no verdict: it needs more memory than an analysis may use"
+    traceback.print_exception(problem)  # to the worker's stderr
+    return f"there is no verdict: {type(problem).__name__} while looking for it"
 
-    The figures of the report stand without it, so nothing that goes wrong here may cost them.
-    """
-    try:
-        found = explain(
-            [snapshot.path for snapshot in snapshots],
-            [snapshot.seconds for snapshot in snapshots],
-        )
-    except MemoryError:
-        return None, "there is no verdict: it needs more memory than an analysis may use"
-    except Exception as error:  # noqa: BLE001  see above; the trace goes to the worker's stderr
-        traceback.print_exc()
-        return None, f"there is no verdict: {type(error).__name__} while looking for it"
-    document: dict[str, Any] = json.loads(found.to_json())
+
+def _document(verdict: Verdict, snapshots: Sequence[JobSnapshot]) -> dict[str, Any]:
+    """The verdict as its document, with the snapshots by their ids."""
+    document: dict[str, Any] = json.loads(verdict.to_json())
     for facts, snapshot in zip(document["snapshots"], snapshots, strict=True):
-        facts["name"] = snapshot.id  # it was read under the name of a blob
-    return document, ""
-
-
-def _census(snapshot: JobSnapshot) -> Census:
-    return census(read(Path(snapshot.path), name=f"'{snapshot.id}'"))
-
-
-def _totals(found: Census) -> Totals:
-    return Totals(len(found.ids), int(np.sum(found.sizes)))
+        facts["name"] = snapshot.id
+    return document

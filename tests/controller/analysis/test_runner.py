@@ -191,8 +191,9 @@ async def test_a_verdict_that_breaks_off_costs_nothing_else(tmp_path):
     """A bug in the search for suspects leaves the figures, and a note."""
     worker = script(
         tmp_path,
-        "from memwatch_controller.analysis import compare, worker\n"
-        "compare.explain = lambda *a: 1 / 0\n"
+        "from memwatch_controller.analysis import worker\n"
+        "from memwatch_heap import comparison\n"
+        "comparison.examine = lambda *a: 1 / 0\n"
         "sys.exit(worker.main())",
     )
     found = await Runner(Limits(), worker).run(
