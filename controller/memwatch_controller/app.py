@@ -221,7 +221,9 @@ async def _sessions(
         feed=feed,
         directory=registry,
         captures=snapshots,
-        slots=Slots(settings.max_captures),
+        slots=Slots(
+            settings.max_captures, settings.max_captures_per_service, patience.busy_millis / 1000
+        ),
         retry=retry,
         patience=patience,
         now=_now,

@@ -10,6 +10,7 @@ ControllerError
 ├── NotCapturableError       it matches, but there is no way in
 ├── TooManyAgentsError       the limit of agents is reached
 ├── TooManySessionsError     the limit of open sessions is reached
+├── ServiceBusyError         as many of a service are captured as may be
 ├── ReplacedError            an agent's stream gave way to a newer one
 ├── SessionNotFinishedError  it must be finished for this
 ├── AgentError               an agent answered with an error; its reason is kept
@@ -250,6 +251,29 @@ class TooManySessionsError(ControllerError):
         return (
             f"cannot create a session: {self.limit} are open and the limit is {self.limit}; "
             "wait for one to end or cancel one"
+        )
+
+
+class ServiceBusyError(ControllerError):
+    """As many replicas of a service are captured as may be at once, and went on to be."""
+
+    reason = "SERVICE_BUSY"
+
+    def __init__(self, service: str, limit: int, retry_after_seconds: float) -> None:
+        self.service = service
+        self.limit = limit
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Service and limit."""
+        return {"service": self.service, "limit": str(self.limit)}
+
+    def __str__(self) -> str:
+        return (
+            f"cannot capture another process of service '{self.service}': {self.limit} at once "
+            "are allowed, so that the others go on undisturbed, and others wait; come again in "
+            f"{self.retry_after_seconds:.0f} s, or raise --max-captures-per-service"
         )
 
 

@@ -297,6 +297,20 @@ class Registry:
         agent = self._agents.get(agent_id)
         return agent.address if agent is not None else ""
 
+    def replica_count(self, target: Target) -> int:
+        """How many replicas of a target's service there are now, it included.
+
+        Processes of one pod or container are one replica.
+        """
+        return len(
+            {
+                other.pod or other.container_id or other.id
+                for other in self._targets.values()
+                if other.state is TargetState.REACHABLE
+                and (other.namespace, other.service) == (target.namespace, target.service)
+            }
+        )
+
     async def wait_for_report(self, id: str, seconds: float) -> bool:
         """Waits until a target is reported, changes or is forgotten; whether that came."""
         event = asyncio.Event()

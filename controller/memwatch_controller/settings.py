@@ -38,6 +38,7 @@ class Settings:
         wait_seconds: how long another controller of the same database has to end.
         max_sessions: sessions that are open at once.
         max_captures: snapshots that are taken at once.
+        max_captures_per_service: of one service's replicas, never all; 0: half of them.
         analysis_workers: comparisons that run at once; 0: workers do them.
         analysis_memory_mib: memory of one of them; 0: three quarters of the machine's.
         analysis_seconds: time of one of them.
@@ -61,6 +62,7 @@ class Settings:
     wait_seconds: float
     max_sessions: int
     max_captures: int
+    max_captures_per_service: int
     analysis_workers: int
     analysis_memory_mib: int
     analysis_seconds: float
@@ -94,6 +96,7 @@ _FLAGS = (
     ("analysis-memory-mib", "N", "memory of one of them; 0: 3/4 of the machine's", "0"),
     ("analysis-seconds", "N", "time of one of them", "1800"),
     ("max-captures", "N", "snapshots that are taken at once", "32"),
+    ("max-captures-per-service", "N", "of one service's replicas; 0: half, never all of them", "0"),
 )
 
 
@@ -132,6 +135,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
         wait_seconds=number_of("--wait-seconds", value("wait_seconds"), 0, 1e9),
         max_sessions=int(number_of("--max-sessions", value("max_sessions"), 1, 100_000)),
         max_captures=int(number_of("--max-captures", value("max_captures"), 1, 1_000)),
+        max_captures_per_service=int(
+            number_of("--max-captures-per-service", value("max_captures_per_service"), 0, 1_000)
+        ),
         analysis_workers=int(number_of("--analysis-workers", value("analysis_workers"), 0, 64)),
         analysis_memory_mib=int(
             number_of("--analysis-memory-mib", value("analysis_memory_mib"), 0, 1 << 24)

@@ -54,6 +54,9 @@ class Directory(Protocol):
     def agent_address(self, agent_id: str) -> str:
         """Where to dial an agent; empty where it is not known."""
 
+    def replica_count(self, target: model.Target) -> int:
+        """How many replicas of a target's service there are now, it included."""
+
 
 class Phases:
     """Takes snapshots, and has what nobody waits for discarded."""
@@ -96,7 +99,9 @@ class Phases:
         door = self._slots.door(
             session.id, session.plan.max_parallel, holds_one=part.state in CAPTURING
         )
-        async with door, self._slots.place():
+        target = part.target
+        place = self._slots.place(target.service, lambda: self._directory.replica_count(target))
+        async with door, place:
             begun = await self._begin(work)
             if begun is None:
                 return discard_later(work, self._now())

@@ -331,3 +331,17 @@ def test_any_word_is_matched_without_error(word):
     """Whatever a person types: it matches or it does not."""
     odd = target("t-1", service="☃\n\x00", container_id="abcd", pid=1)
     assert matches(model.Selector(name=word), odd) in (True, False)
+
+
+def test_processes_of_one_pod_are_one_replica(registry):
+    """What counts are pods or containers that can be reached, of the same service and namespace."""
+    first = target("t-1", service="web", pod="web-1")
+    targets = [
+        first,
+        target("t-2", service="web", pod="web-1"),
+        target("t-3", service="web", pod="web-2"),
+        target("t-4", service="web", pod="", container_id="c-9"),
+        target("t-5", service="other", pod="other-1"),
+    ]
+    registry.register(agent("a-1"), targets)
+    assert registry.replica_count(first) == 3

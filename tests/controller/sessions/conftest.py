@@ -65,7 +65,7 @@ async def make_bench(path: Path, *, open_sessions: int = 100, total: int = 10) -
         feed=feed,
         directory=registry,
         captures=captures,
-        slots=Slots(total),
+        slots=Slots(total, 0, 3600),
         retry=retry,
         patience=patience,
         now=clock,

@@ -198,6 +198,9 @@ async def test_a_fault_fails_one_session_only(bench):
 async def test_a_fleet_is_captured_with_bounded_parallelism(bench):
     """All six targets are captured, never more than two at once, in one session."""
     bench.captures.meeting = asyncio.Barrier(2)
+    for number in (1, 2):  # each is a service of its own: of one service, two take turns
+        targets = [target(f"t-{number}{letter}", service=f"{number}{letter}") for letter in "abc"]
+        bench.registry.register(agent(f"a-{number}"), targets)
     selector = model.Selector()
     session = await bench.service.create(
         "r", plan(selector=selector, fleet=True, max_parallel=2, timeframe_millis=0)
