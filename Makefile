@@ -17,7 +17,8 @@ PROTOS := $(wildcard proto/memwatch_proto/v1/*.proto)
 help:
 	@sed -n 's/^#   //p' Makefile
 
-$(VENV)/installed: pyproject.toml hook/pyproject.toml
+# The hook's C parts are built into its folder: what they are made of must be newer nowhere.
+$(VENV)/installed: pyproject.toml hook/pyproject.toml hook/setup.py $(wildcard hook/csrc/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "cannot set up memwatch with '$(PYTHON)': Python 3.11 or newer is needed; run make PYTHON=python3.11 …" >&2; exit 1; }
 	@echo "→ setting up $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)

@@ -26,6 +26,10 @@ _NODE_OLDEST_PAUSE = NODE_PAUSE_PER_MB[0][1]
 
 #: A forked Python copies what it touches and builds its own tables.
 PYTHON_MEMORY_PER_RSS = 2.0
+#: The C walker's child makes small tables (8 MB and 1.5 % of RSS at most); the rest is for pages that
+#: the app writes meanwhile. The child ends itself before the limit is reached.
+PYTHON_C_MEMORY_PER_RSS = 0.1
+PYTHON_C_MEMORY_BYTES = 24 * _MB
 PYTHON_RAW_PER_RSS = 1.0
 #: Copying the page tables takes 35 ms for each GiB; waking the hook's thread and the collector
 #: take the rest.
@@ -100,13 +104,19 @@ def basis_bytes(process: Process, heap: HeapFigures, rss_bytes: int) -> int:
     return rss_bytes
 
 
-def general_cost(process: Process, basis: int) -> Cost:
-    """The cost of a capture of nobody in particular, from the figures above."""
+def general_cost(process: Process, basis: int, walker: str = "") -> Cost:
+    """The cost of a capture of nobody in particular, from the figures above.
+
+    `walker`: see `HeapFigures`.
+    """
     if process.runtime is Runtime.NODE:
         pause = node_pause_per_mb(process.version) * basis / _MB
         return Cost(pause, NODE_MEMORY_PER_HEAP * basis, NODE_RAW_PER_HEAP * basis)
     pause = PYTHON_PAUSE_MILLIS + PYTHON_PAUSE_PER_MB * basis / _MB
-    return Cost(pause, PYTHON_MEMORY_PER_RSS * basis, PYTHON_RAW_PER_RSS * basis)
+    memory = PYTHON_MEMORY_PER_RSS * basis
+    if walker == "c":
+        memory = PYTHON_C_MEMORY_BYTES + PYTHON_C_MEMORY_PER_RSS * basis
+    return Cost(pause, memory, PYTHON_RAW_PER_RSS * basis)
 
 
 def node_pause_per_mb(version: str) -> float:

@@ -201,7 +201,7 @@ class Taker:
         basis = safety.basis_bytes(target.process, heap, rss)
         past = self._history.past(target.id, kin(way, target))
         retained = past[0].retained_at(rss) if past and past[0].target_id == target.id else 0.0
-        general = safety.general_cost(target.process, basis)
+        general = safety.general_cost(target.process, basis, heap.walker)
         estimate = safety.estimate(general, basis, [one.past for one in past], retained)
         refused = safety.refusal(target.found.pid, estimate, room, spec.max_pause_millis)
         course.preflight = safety.to_pb(estimate, room, refused)

@@ -44,6 +44,14 @@ def test_the_general_cost_of_python():
     assert cost.pause_millis == 85
 
 
+def test_the_c_walker_needs_a_tenth():
+    """With the C walker a forked Python takes 24 MiB and a tenth of its memory, not twice it."""
+    cost = safety.general_cost(PYTHON, 1000 * MB, "c")
+
+    assert cost.extra_memory_bytes == pytest.approx(124 * MB)
+    assert safety.general_cost(PYTHON, 1000 * MB, "python").extra_memory_bytes == 2000 * MB
+
+
 @pytest.mark.parametrize(
     ("version", "pause"),
     [("18.20.8", 600), ("20.1.0", 110), ("22.1.0", 88), ("24.0.0", 63), ("26.1.0", 63), ("", 600)],

@@ -84,7 +84,7 @@ def own_descriptors() -> int:
 
 async def check_descriptors(count: int) -> None:
     """No descriptor stays; the loop may need a moment to close its own."""
-    wanted = lambda: own_descriptors() == count  # noqa: E731
+    wanted = lambda: own_descriptors() <= count  # noqa: E731
     await asyncio.to_thread(processes.wait_until, wanted, 5, f"{count} descriptors")
 
 
@@ -199,8 +199,7 @@ async def test_a_real_process_is_captured(hook_folder, walker):
     heap, walk = Heap.parse(data), facts.walk
     assert heap.count("__main__.Order") == 4321
     assert walk is not None
-    assert figures.walker == {"py": "python", "c": "c"}[walker]
-    assert walk.walker in ("c", "python")
+    assert figures.walker == walk.walker == {"py": "python", "c": "c"}[walker]
     assert walk.heap_bytes == sum(
         size for size, kind in zip(heap.sizes, heap.types, strict=True) if kind != "synthetic"
     )
