@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import warnings
-from _signal import SIGKILL  # type: ignore[import-not-found]
+from _signal import SIGALRM, SIGKILL  # type: ignore[import-not-found]
 from _thread import get_ident
 
 from . import child, outlet, v8format, walker, wire
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .spool import Spool
 
 DEADLINE_SECONDS = 900  # a child that takes longer hangs: 900 s are 200 million objects
+GRACE_SECONDS = 5  # a child ends itself at its deadline, and says so; later it is killed
 WAIT_FOR_CLONES = 0x40000000  # __WALL: a child without an exit signal is waited for, too
 RELEASE_BATCH = 10_000  # references given back at once: about a millisecond
 
@@ -99,7 +100,7 @@ class Snapshot:
         finally:
             self._cpu_millis = (time.thread_time() - cpu_began) * 1000
             self._release()
-        self.deadline = time.monotonic() + DEADLINE_SECONDS
+        self.deadline = time.monotonic() + DEADLINE_SECONDS + GRACE_SECONDS
 
     def walk(self) -> None:
         """The child's life."""
@@ -282,6 +283,8 @@ class Snapshot:
         status = self._wait_status
         if status is None:
             return "ended, and the app itself waited for it"
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == SIGALRM:
+            return f"took longer than {DEADLINE_SECONDS} s, all it may take"
         if os.WIFSIGNALED(status):
             return f"was killed by signal {os.WTERMSIG(status)}"
         return f"ended with status {os.WEXITSTATUS(status)}"

@@ -1,0 +1,39 @@
+"""A target whose heap can be walked only to a point: what goes wrong is chosen by a line on stdin.
+
+crash: a class's tp_traverse jumps to nowhere. hang: it never returns, and a walk may take a second.
+full: the container's memory is as good as used up, by the figures in the folder of argv[1].
+"""
+
+import ctypes
+import gc
+import sys
+
+gc.disable()  # a collection would fall into the same trap
+
+TP_TRAVERSE = 184  # offset in a type, where pointers have 8 bytes
+
+
+class Trap:
+    pass
+
+
+TRAPS = [Trap() for _ in range(10)]
+HEAP = [[number] for number in range(30_000)]
+SLOT = ctypes.c_void_p.from_address(id(Trap) + TP_TRAVERSE)
+RIGHT = SLOT.value
+
+print("ready", flush=True)
+for line in sys.stdin:
+    word = line.strip()
+    from memwatch_hook import cgroup, snapshot
+
+    snapshot.DEADLINE_SECONDS = 1 if word == "hang" else 900
+    SLOT.value = RIGHT
+    if word == "crash":
+        SLOT.value = 16
+    elif word == "hang":
+        libc = ctypes.CDLL(None)
+        SLOT.value = ctypes.cast(libc.pause, ctypes.c_void_p).value
+    elif word == "full":
+        cgroup._V2 = (sys.argv[1], "memory.max", "memory.current", "inactive_file")
+    print(word, flush=True)
