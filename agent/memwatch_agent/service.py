@@ -22,6 +22,7 @@ from memwatch_agent.errors import (
 from memwatch_agent.figures import Figures
 from memwatch_agent.recording import KINDS, RecordSpec
 from memwatch_agent.recordings import Recordings
+from memwatch_agent.sources import MAX_PLACES, originals_of
 from memwatch_agent.spool import Spool
 from memwatch_agent.taking import CaptureSpec
 from memwatch_agent.targets import Roster
@@ -167,6 +168,18 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
         async with _translated(context):
             await asyncio.to_thread(self._spool.discard, request.snapshot_id)
         return agents_pb2.DiscardResponse()
+
+    async def ResolveSources(  # noqa: N802
+        self, request: agents_pb2.ResolveSourcesRequest, context: _Context
+    ) -> agents_pb2.ResolveSourcesResponse:
+        """Where places of compiled scripts are in the original files."""
+        async with _translated(context):
+            if len(request.places) > MAX_PLACES:
+                cause = f"at most {MAX_PLACES} places are looked up at once; ask for less"
+                raise BadRequestError("places", cause)
+            target = await self._roster.find(request.target_id)
+            originals = await originals_of(target.found.root, request.places)
+        return agents_pb2.ResolveSourcesResponse(originals=originals)
 
 
 def _some(chunks: Iterator[snapshots_pb2.Chunk]) -> list[snapshots_pb2.Chunk]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import os
 
 import grpc
@@ -348,3 +349,30 @@ def test_a_useless_recording_request_is_refused(fields):
     usual = {"request_id": "r", "target_id": "t-1", "kind": common_pb2.PROFILE_KIND_TYPES}
     with pytest.raises(BadRequestError):
         record_spec(agents_pb2.RecordProfileRequest(**{**usual, **fields}))
+
+
+async def test_sources_are_resolved_in_the_target_s_files(stub, bench, tmp_path):
+    """A place of a bundle comes back as its original; one without a map comes back empty."""
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "a.js").write_text("x()\n//# sourceMappingURL=a.js.map\n")
+    source_map = {"version": 3, "sources": ["../src/a.ts"], "mappings": "AAIE"}
+    (app / "a.js.map").write_text(json.dumps(source_map))
+    places = [agents_pb2.SourcePlace(script=f"{app}/{name}", line=1, column=1) for name in "ab"]
+    places[0].script += ".js"
+    answer = await stub.ResolveSources(
+        agents_pb2.ResolveSourcesRequest(target_id="t-1", places=places)
+    )
+
+    original = agents_pb2.SourcePlace(script=f"{tmp_path}/src/a.ts", line=5, column=3)
+    assert list(answer.originals) == [original, agents_pb2.SourcePlace()]
+
+
+async def test_too_many_places_are_refused(stub):
+    """A request that would read for minutes is refused with the limit."""
+    places = [agents_pb2.SourcePlace(script="/a.js", line=1, column=1)] * 1001
+    request = agents_pb2.ResolveSourcesRequest(target_id="t-1", places=places)
+    failure = await refused(stub.ResolveSources(request))
+
+    assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "at most 1000 places" in failure.message

@@ -41,6 +41,7 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
         calls: names of the calls.
         stops: request ids of recordings that were asked to end.
         forgets: whether it knows nothing of recordings it is asked to join.
+        originals: what source maps tell, by script and line.
     """
 
     raw: bytes | Callable[[str], bytes] = b'{"snapshot":{}}'
@@ -54,6 +55,7 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
     calls: list[str] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
     forgets: bool = False
+    originals: dict[tuple[str, int], agents_pb2.SourcePlace] = field(default_factory=dict)
     spool: dict[str, tuple[snapshots_pb2.Snapshot, bytes]] = field(default_factory=dict)
 
     async def GetAgent(self, request, context):  # noqa: N802
@@ -105,6 +107,15 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
         """Ends a recording."""
         self.stops.append(request.request_id)
         return agents_pb2.StopRecordingResponse()
+
+    async def ResolveSources(  # noqa: N802
+        self, request: agents_pb2.ResolveSourcesRequest, context
+    ) -> agents_pb2.ResolveSourcesResponse:
+        """The originals that a test told, by script and line."""
+        self.calls.append("ResolveSources")
+        found = [self.originals.get((place.script, place.line)) for place in request.places]
+        originals = [place or agents_pb2.SourcePlace() for place in found]
+        return agents_pb2.ResolveSourcesResponse(originals=originals)
 
     async def Stream(self, request, context) -> AsyncIterator[snapshots_pb2.Chunk]:  # noqa: N802
         """The bytes from an offset."""

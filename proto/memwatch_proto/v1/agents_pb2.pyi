@@ -38,6 +38,30 @@ RECORDING_STAGE_CONNECTING: RecordingStage
 RECORDING_STAGE_RECORDING: RecordingStage
 RECORDING_STAGE_FINISHING: RecordingStage
 
+class SourcePlace(_message.Message):
+    __slots__ = ("script", "line", "column")
+    SCRIPT_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    script: str
+    line: int
+    column: int
+    def __init__(self, script: _Optional[str] = ..., line: _Optional[int] = ..., column: _Optional[int] = ...) -> None: ...
+
+class ResolveSourcesRequest(_message.Message):
+    __slots__ = ("target_id", "places")
+    TARGET_ID_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    target_id: str
+    places: _containers.RepeatedCompositeFieldContainer[SourcePlace]
+    def __init__(self, target_id: _Optional[str] = ..., places: _Optional[_Iterable[_Union[SourcePlace, _Mapping]]] = ...) -> None: ...
+
+class ResolveSourcesResponse(_message.Message):
+    __slots__ = ("originals",)
+    ORIGINALS_FIELD_NUMBER: _ClassVar[int]
+    originals: _containers.RepeatedCompositeFieldContainer[SourcePlace]
+    def __init__(self, originals: _Optional[_Iterable[_Union[SourcePlace, _Mapping]]] = ...) -> None: ...
+
 class Agent(_message.Message):
     __slots__ = ("id", "version", "host", "pod", "namespace", "address", "capabilities", "spooled", "start_time")
     ID_FIELD_NUMBER: _ClassVar[int]

@@ -77,6 +77,11 @@ class AgentServiceStub:
                 request_serializer=memwatch__proto_dot_v1_dot_agents__pb2.DiscardRequest.SerializeToString,
                 response_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.DiscardResponse.FromString,
                 _registered_method=True)
+        self.ResolveSources = channel.unary_unary(
+                '/memwatch.v1.AgentService/ResolveSources',
+                request_serializer=memwatch__proto_dot_v1_dot_agents__pb2.ResolveSourcesRequest.SerializeToString,
+                response_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.ResolveSourcesResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer:
@@ -167,6 +172,16 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResolveSources(self, request, context):
+        """Where places of a Node.js target's scripts are in the original files, by
+        the source maps beside the scripts or in them. Reads the target's files,
+        fetches nothing, returns names and numbers only. Idempotent; at most 1,000
+        places, INVALID_ARGUMENT above. NOT_FOUND where the process has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -209,6 +224,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.Discard,
                     request_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.DiscardRequest.FromString,
                     response_serializer=memwatch__proto_dot_v1_dot_agents__pb2.DiscardResponse.SerializeToString,
+            ),
+            'ResolveSources': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveSources,
+                    request_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.ResolveSourcesRequest.FromString,
+                    response_serializer=memwatch__proto_dot_v1_dot_agents__pb2.ResolveSourcesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -428,6 +448,33 @@ class AgentService:
             '/memwatch.v1.AgentService/Discard',
             memwatch__proto_dot_v1_dot_agents__pb2.DiscardRequest.SerializeToString,
             memwatch__proto_dot_v1_dot_agents__pb2.DiscardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveSources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memwatch.v1.AgentService/ResolveSources',
+            memwatch__proto_dot_v1_dot_agents__pb2.ResolveSourcesRequest.SerializeToString,
+            memwatch__proto_dot_v1_dot_agents__pb2.ResolveSourcesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -86,6 +86,12 @@ class AgentServiceStub:
     """Frees a snapshot's place in the spool, once the caller holds it safely.
     Idempotent: a snapshot that is not there is no error.
     """
+    ResolveSources: _grpc.UnaryUnaryMultiCallable[_agents_pb2.ResolveSourcesRequest, _agents_pb2.ResolveSourcesResponse]
+    """Where places of a Node.js target's scripts are in the original files, by
+    the source maps beside the scripts or in them. Reads the target's files,
+    fetches nothing, returns names and numbers only. Idempotent; at most 1,000
+    places, INVALID_ARGUMENT above. NOT_FOUND where the process has ended.
+    """
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
@@ -142,6 +148,12 @@ class AgentServiceAsyncStub(AgentServiceStub):
     Discard: _aio.UnaryUnaryMultiCallable[_agents_pb2.DiscardRequest, _agents_pb2.DiscardResponse]  # type: ignore[assignment]
     """Frees a snapshot's place in the spool, once the caller holds it safely.
     Idempotent: a snapshot that is not there is no error.
+    """
+    ResolveSources: _aio.UnaryUnaryMultiCallable[_agents_pb2.ResolveSourcesRequest, _agents_pb2.ResolveSourcesResponse]  # type: ignore[assignment]
+    """Where places of a Node.js target's scripts are in the original files, by
+    the source maps beside the scripts or in them. Reads the target's files,
+    fetches nothing, returns names and numbers only. Idempotent; at most 1,000
+    places, INVALID_ARGUMENT above. NOT_FOUND where the process has ended.
     """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -244,6 +256,18 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_agents_pb2.DiscardResponse, _abc.Awaitable[_agents_pb2.DiscardResponse]]:
         """Frees a snapshot's place in the spool, once the caller holds it safely.
         Idempotent: a snapshot that is not there is no error.
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveSources(
+        self,
+        request: _agents_pb2.ResolveSourcesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agents_pb2.ResolveSourcesResponse, _abc.Awaitable[_agents_pb2.ResolveSourcesResponse]]:
+        """Where places of a Node.js target's scripts are in the original files, by
+        the source maps beside the scripts or in them. Reads the target's files,
+        fetches nothing, returns names and numbers only. Idempotent; at most 1,000
+        places, INVALID_ARGUMENT above. NOT_FOUND where the process has ended.
         """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
