@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 import grpc
@@ -30,6 +30,7 @@ from memwatch_controller.api.http.readiness import Readiness
 from memwatch_controller.api.http.routes import Faces
 from memwatch_controller.api.http.server import http_server
 from memwatch_controller.api.metrics import MetricsPage
+from memwatch_controller.api.profiles import ProfileServicer
 from memwatch_controller.api.registry import RegistryServicer
 from memwatch_controller.api.reports import ReportServicer
 from memwatch_controller.api.sessions import SessionServicer
@@ -39,6 +40,9 @@ from memwatch_controller.counters import Counters
 from memwatch_controller.errors import StartError
 from memwatch_controller.heaps import Heaps
 from memwatch_controller.lifetime import Ending, at_work, keep_names
+from memwatch_controller.profiles.course import Course
+from memwatch_controller.profiles.reporting import PROFILE_WORKER, Reporter
+from memwatch_controller.profiles.service import DAY_MILLIS, Profiles
 from memwatch_controller.registry import Registry
 from memwatch_controller.reports import Reports
 from memwatch_controller.sessions.analysing import Analysing
@@ -53,17 +57,21 @@ from memwatch_controller.sessions.service import SessionLimits, SessionService
 from memwatch_controller.sessions.slots import Slots
 from memwatch_controller.sessions.watchdog import Watchdog
 from memwatch_controller.settings import Settings, is_local
+from memwatch_controller.snapshots import transfer
 from memwatch_controller.snapshots.service import Snapshots
 from memwatch_controller.store.blobs import BlobStore
 from memwatch_controller.store.database import open_database
 from memwatch_controller.store.metadata import Metadata
 from memwatch_controller.store.presence import Presence, open_presence
+from memwatch_controller.store.profiles import ProfileTable
 from memwatch_proto import auth, keepalive
 from memwatch_proto.v1 import (
     controllers_pb2,
     controllers_pb2_grpc,
     heaps_pb2,
     heaps_pb2_grpc,
+    profiles_pb2,
+    profiles_pb2_grpc,
     registry_pb2,
     registry_pb2_grpc,
     reports_pb2,
@@ -90,6 +98,7 @@ _SERVICES = (
     snapshots_pb2.DESCRIPTOR.services_by_name["SnapshotService"].full_name,
     reports_pb2.DESCRIPTOR.services_by_name["ReportService"].full_name,
     heaps_pb2.DESCRIPTOR.services_by_name["HeapService"].full_name,
+    profiles_pb2.DESCRIPTOR.services_by_name["ProfileService"].full_name,
     health.SERVICE_NAME,
     reflection.SERVICE_NAME,
 )
@@ -110,6 +119,7 @@ class Parts:
     reports: Reports
     heaps: Heaps
     sessions: SessionService
+    profiles: Profiles
     counters: Counters
 
 
@@ -156,8 +166,15 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
         heaps = Heaps(metadata, blobs, runner, Queries(), settings.data_dir / "indexes")
         stack.push_async_callback(heaps.close)
         snapshots.on_removed(heaps.forget)
+        patience = Patience(unreachable_millis=round(settings.retry_seconds * 1000))
+        slots = Slots(
+            settings.max_captures, settings.max_captures_per_service, patience.busy_millis / 1000
+        )
         sessions = await _sessions(
-            stack, settings, presence, metadata, registry, snapshots, reports
+            stack, settings, presence, metadata, registry, snapshots, reports, slots, patience
+        )
+        profiles = await _profiles(
+            stack, settings, ProfileTable(database), blobs, agents, registry, slots
         )
         at_work(stack, registry.run())
         yield Parts(
@@ -170,6 +187,7 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
             reports,
             heaps,
             sessions,
+            profiles,
             counters,
         )
 
@@ -209,21 +227,20 @@ async def _sessions(
     registry: Registry,
     snapshots: Snapshots,
     reports: Reports,
+    slots: Slots,
+    patience: Patience,
 ) -> SessionService:
     """Sessions, with their engine at work."""
     feed = Feed()
     records = Records(metadata, feed, _now)
     engine = DbosEngine(_engine_url(settings), settings.host, presence, _share(settings))
-    patience = Patience(unreachable_millis=round(settings.retry_seconds * 1000))
     retry = Retry(patience, _now)
     phases = Phases(
         records=records,
         feed=feed,
         directory=registry,
         captures=snapshots,
-        slots=Slots(
-            settings.max_captures, settings.max_captures_per_service, patience.busy_millis / 1000
-        ),
+        slots=slots,
         retry=retry,
         patience=patience,
         now=_now,
@@ -247,6 +264,36 @@ async def _sessions(
         now=_now,
         new_id=_new_session_id,
     )
+
+
+async def _profiles(
+    stack: AsyncExitStack,
+    settings: Settings,
+    rows: ProfileTable,
+    blobs: BlobStore,
+    agents: AgentChannels,
+    registry: Registry,
+    slots: Slots,
+) -> Profiles:
+    """Profiles, those that an earlier life left open taken up again."""
+    # Where analyses are done elsewhere, reports of profiles still are made here: they are small.
+    limits = replace(_analysis_limits(settings), workers=max(1, settings.analysis_workers))
+    runner = Runner(limits, PROFILE_WORKER)
+    service = Profiles(
+        rows=rows,
+        blobs=blobs,
+        agents=agents,
+        targets=registry,
+        course=Course(rows, blobs, agents, registry, slots, _now, transfer.Patience()),
+        reporter=Reporter(blobs, runner, settings.data_dir / "profile-reports"),
+        now=_now,
+        new_id=_new_profile_id,
+        keep_millis=settings.profile_days * DAY_MILLIS,
+    )
+    stack.push_async_callback(service.close)
+    await service.load()
+    at_work(stack, service.run())
+    return service
 
 
 @asynccontextmanager
@@ -296,13 +343,16 @@ def _faces(parts: Parts) -> Faces:
         snapshot_service=SnapshotServicer(parts.snapshots, parts.metadata),
         reports=ReportServicer(parts.reports, parts.metadata),
         heaps=HeapServicer(parts.heaps),
+        profiles=ProfileServicer(parts.profiles),
         agents=lambda: [agent_to_pb(agent) for agent in parts.registry.agents()],
         snapshots=parts.snapshots,
     )
 
 
 def _add_services(server: grpc.aio.Server, parts: Parts, faces: Faces) -> None:
-    registry = RegistryServicer(parts.registry, parts.snapshots.discard_stored)
+    registry = RegistryServicer(
+        parts.registry, parts.snapshots.discard_stored, parts.profiles.take_in
+    )
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
     controllers_pb2_grpc.add_ControllerServiceServicer_to_server(faces.controllers, server)
     sessions_pb2_grpc.add_SessionServiceServicer_to_server(faces.sessions, server)
@@ -310,6 +360,7 @@ def _add_services(server: grpc.aio.Server, parts: Parts, faces: Faces) -> None:
     snapshots_pb2_grpc.add_SnapshotServiceServicer_to_server(faces.snapshot_service, server)
     reports_pb2_grpc.add_ReportServiceServicer_to_server(faces.reports, server)
     heaps_pb2_grpc.add_HeapServiceServicer_to_server(faces.heaps, server)
+    profiles_pb2_grpc.add_ProfileServiceServicer_to_server(faces.profiles, server)
 
 
 def _bind(server: grpc.aio.Server, settings: Settings) -> None:
@@ -388,3 +439,8 @@ def _now() -> model.Millis:
 def _new_session_id() -> str:
     """An id that sorts by time."""
     return f"s-{_now():x}-{uuid4().hex[:8]}"
+
+
+def _new_profile_id() -> str:
+    """An id that sorts by time."""
+    return f"p-{_now():x}-{uuid4().hex[:8]}"

@@ -13,6 +13,9 @@ ControllerError
 ├── ServiceBusyError         as many of a service are captured as may be
 ├── ReplacedError            an agent's stream gave way to a newer one
 ├── SessionNotFinishedError  it must be finished for this
+├── ProfileNotFinishedError  it must be finished for this
+├── ProfileKindError         its runtime has no such kind of profile
+├── TooManyProfilesError     the limit of open profiles is reached
 ├── AgentError               an agent answered with an error; its reason is kept
 ├── DigestMismatchError      received bytes are not those that were announced
 ├── StoreFullError           there is no room for a blob
@@ -296,6 +299,71 @@ class SessionNotFinishedError(ControllerError):
         return (
             f"cannot {self.doing} session '{self.session_id}': it is {self.state}; "
             f"wait for its end or cancel it: memwatchctl sessions cancel {self.session_id}"
+        )
+
+
+class ProfileNotFinishedError(ControllerError):
+    """A profile must be finished, and well, for this."""
+
+    reason = "PROFILE_NOT_FINISHED"
+
+    def __init__(self, doing: str, id: str, state: str) -> None:
+        self.doing = doing
+        self.id = id
+        self.state = state
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Profile and state."""
+        return {"profile_id": self.id, "state": self.state}
+
+    def __str__(self) -> str:
+        return (
+            f"cannot {self.doing} profile '{self.id}': it is {self.state}; "
+            f"see memwatchctl profiles get {self.id}"
+        )
+
+
+class ProfileKindError(ControllerError):
+    """A target's runtime has no such kind of profile."""
+
+    reason = "PROFILE_KIND_UNSUPPORTED"
+
+    def __init__(self, kind: str, runtime: str, known: Sequence[str]) -> None:
+        self.kind = kind
+        self.runtime = runtime
+        self.known = tuple(known)
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The kind, the runtime, and the kinds that it has."""
+        return {"kind": self.kind, "runtime": self.runtime, "known": ", ".join(self.known)}
+
+    def __str__(self) -> str:
+        return (
+            f"cannot record '{self.kind}' of a process of {self.runtime or 'an unknown runtime'}: "
+            f"it has no such kind of profile; choose {' or '.join(self.known) or 'another target'}"
+        )
+
+
+class TooManyProfilesError(ControllerError):
+    """The limit of open profiles is reached."""
+
+    reason = "TOO_MANY_PROFILES"
+
+    def __init__(self, limit: int, retry_after_seconds: float) -> None:
+        self.limit = limit
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The limit."""
+        return {"limit": str(self.limit)}
+
+    def __str__(self) -> str:
+        return (
+            f"cannot start a profile: {self.limit} are open and the limit is {self.limit}; "
+            "wait for one to end or stop one"
         )
 
 

@@ -37,8 +37,9 @@ class Settings:
         retry_seconds: how long a session tries again where an agent does not answer.
         wait_seconds: how long another controller of the same database has to end.
         max_sessions: sessions that are open at once.
-        max_captures: snapshots that are taken at once.
+        max_captures: snapshots that are taken at once, and as many profiles.
         max_captures_per_service: of one service's replicas, never all; 0: half of them.
+        profile_days: older profiles are deleted; 0: never.
         analysis_workers: comparisons that run at once; 0: workers do them.
         analysis_memory_mib: memory of one of them; 0: three quarters of the machine's.
         analysis_seconds: time of one of them.
@@ -63,6 +64,7 @@ class Settings:
     max_sessions: int
     max_captures: int
     max_captures_per_service: int
+    profile_days: int
     analysis_workers: int
     analysis_memory_mib: int
     analysis_seconds: float
@@ -95,8 +97,9 @@ _FLAGS = (
     ("analysis-workers", "N", "comparisons at once; 0: left to memwatch-controller worker", "1"),
     ("analysis-memory-mib", "N", "memory of one of them; 0: 3/4 of the machine's", "0"),
     ("analysis-seconds", "N", "time of one of them", "1800"),
-    ("max-captures", "N", "snapshots that are taken at once", "32"),
+    ("max-captures", "N", "snapshots that are taken at once, and as many profiles", "32"),
     ("max-captures-per-service", "N", "of one service's replicas; 0: half, never all of them", "0"),
+    ("profile-days", "N", "profiles older than this are deleted; 0: never", "7"),
 )
 
 
@@ -138,6 +141,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
         max_captures_per_service=int(
             number_of("--max-captures-per-service", value("max_captures_per_service"), 0, 1_000)
         ),
+        profile_days=int(number_of("--profile-days", value("profile_days"), 0, 36_500)),
         analysis_workers=int(number_of("--analysis-workers", value("analysis_workers"), 0, 64)),
         analysis_memory_mib=int(
             number_of("--analysis-memory-mib", value("analysis_memory_mib"), 0, 1 << 24)

@@ -7,7 +7,7 @@ the controller reads answers, only the worker makes them.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,13 @@ class JobFailedError(Exception):
     """What a worker answers where it cannot: a sentence without a traceback."""
 
 
-def dump_job(job: Job | IndexJob) -> bytes:
+class AnyJob(Protocol):
+    """A dataclass of plain values, which a worker of the caller's choice understands."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+def dump_job(job: AnyJob) -> bytes:
     """A job as the worker reads it."""
     return json.dumps(asdict(job)).encode()
 

@@ -68,6 +68,14 @@ class Runner:
         """
         return await self._run(job, jobs.load_answer)
 
+    async def perform(self, job: jobs.AnyJob) -> None:
+        """Has any job done whose answer is that it is done.
+
+        Raises:
+            JobFailedError: the worker says why not, took too long, or died twice.
+        """
+        await self._run(job, jobs.check_answer)
+
     async def build_index(self, job: jobs.IndexJob) -> None:
         """Writes the index of a snapshot; a worker that dies is started once more.
 
@@ -76,9 +84,7 @@ class Runner:
         """
         await self._run(job, jobs.check_answer)
 
-    async def _run(
-        self, job: jobs.Job | jobs.IndexJob, load: Callable[[bytes], _Answer]
-    ) -> _Answer:
+    async def _run(self, job: jobs.AnyJob, load: Callable[[bytes], _Answer]) -> _Answer:
         async with self._free:
             try:
                 return await self._attempt(job, load)
@@ -91,9 +97,7 @@ class Runner:
                     f"the worker process died twice: {second}; the machine may be short of memory"
                 ) from second
 
-    async def _attempt(
-        self, job: jobs.Job | jobs.IndexJob, load: Callable[[bytes], _Answer]
-    ) -> _Answer:
+    async def _attempt(self, job: jobs.AnyJob, load: Callable[[bytes], _Answer]) -> _Answer:
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,

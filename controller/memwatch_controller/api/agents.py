@@ -7,8 +7,10 @@ from typing import Any
 import grpc
 
 from memwatch_controller import model
+from memwatch_controller.api import convert_profiles
 from memwatch_controller.api import convert_snapshots as convert
 from memwatch_controller.errors import AgentError
+from memwatch_controller.profile import Artifact, Recording, RecordOrder
 from memwatch_controller.snapshots.ports import Piece
 from memwatch_proto import status
 from memwatch_proto.auth import bearer
@@ -89,6 +91,41 @@ class AgentChannels:
             raise agent_error(address, error) from error
         finally:
             call.cancel()
+
+    async def record(
+        self, address: str, order: RecordOrder
+    ) -> AsyncGenerator[Recording | Artifact]:
+        """Events of a recording; the last is the artifact, not yet checked.
+
+        Raises:
+            AgentError: the agent's own answer, or `transient` where the way was cut.
+        """
+        request = convert_profiles.order_to_pb(order)
+        call = self._stub(address).RecordProfile(request, metadata=self._metadata)
+        try:
+            async for event in call:
+                if event.HasField("artifact"):
+                    yield convert_profiles.artifact_from_pb(event.artifact)
+                    return
+                yield convert_profiles.recording_from_pb(event.progress)
+        except grpc.RpcError as error:
+            raise agent_error(address, error) from error
+        finally:
+            call.cancel()
+
+    async def stop_recording(self, address: str, request_id: str) -> None:
+        """Ends a recording before its time.
+
+        Raises:
+            AgentError: the agent does not answer.
+        """
+        request = agents_pb2.StopRecordingRequest(request_id=request_id)
+        try:
+            await self._stub(address).StopRecording(
+                request, metadata=self._metadata, timeout=_CALL_SECONDS
+            )
+        except grpc.RpcError as error:
+            raise agent_error(address, error) from error
 
     async def stream(self, address: str, snapshot_id: str, offset: int) -> AsyncGenerator[Piece]:
         """The stored bytes of a spooled snapshot from `offset` on, each piece checked.

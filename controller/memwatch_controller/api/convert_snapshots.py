@@ -144,7 +144,8 @@ def _manner_from_pb(manner: "common_pb2.CaptureManner") -> model.CaptureManner:
     return _MANNERS_BACK.get(manner, model.CaptureManner.UNKNOWN)
 
 
-def _cost_to_pb(cost: model.CaptureCost) -> common_pb2.CaptureCost:
+def cost_to_pb(cost: model.CaptureCost) -> common_pb2.CaptureCost:
+    """What something cost a target, as a message."""
     tries = [
         common_pb2.CaptureTry(
             manner=_manner_to_pb(one.manner),
@@ -160,7 +161,8 @@ def _cost_to_pb(cost: model.CaptureCost) -> common_pb2.CaptureCost:
     )
 
 
-def _cost_from_pb(message: common_pb2.CaptureCost) -> model.CaptureCost:
+def cost_from_pb(message: common_pb2.CaptureCost) -> model.CaptureCost:
+    """What something cost a target, of a message."""
     tries = tuple(
         model.CaptureTry(
             manner=_manner_from_pb(one.manner),
@@ -279,7 +281,7 @@ def snapshot_to_pb(snapshot: model.Snapshot) -> snapshots_pb2.Snapshot:
         **{name: getattr(snapshot, name) for name in _SNAPSHOT_TEXTS},
     )
     if snapshot.cost is not None:
-        message.cost.CopyFrom(_cost_to_pb(snapshot.cost))
+        message.cost.CopyFrom(cost_to_pb(snapshot.cost))
     if snapshot.memory is not None:
         message.memory.CopyFrom(sample_to_pb(snapshot.memory))
     if (walk := snapshot.walk) is not None:
@@ -290,13 +292,12 @@ def snapshot_to_pb(snapshot: model.Snapshot) -> snapshots_pb2.Snapshot:
 
 def snapshot_from_pb(message: snapshots_pb2.Snapshot) -> model.Snapshot:
     """A snapshot's metadata of a message."""
-    cost = _cost_from_pb(message.cost) if message.HasField("cost") else None
     return model.Snapshot(
         kind=model.SnapshotKind.HEAP,
         way=way_from_pb(message.way),
         runtime=runtime_from_pb(message.runtime),
         capture_time=time_from_pb(message.capture_time),
-        cost=cost,
+        cost=cost_from_pb(message.cost) if message.HasField("cost") else None,
         memory=sample_from_pb(message.memory) if message.HasField("memory") else None,
         notes=tuple(message.notes),
         walk=_walk_from_pb(message),

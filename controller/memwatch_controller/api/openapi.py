@@ -19,6 +19,7 @@ def document() -> dict[str, Any]:
         snapshot_service=nothing,
         reports=nothing,
         heaps=nothing,
+        profiles=nothing,
         agents=nothing,
         snapshots=nothing,
     )

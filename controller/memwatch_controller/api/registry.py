@@ -1,19 +1,21 @@
 """RegistryService over gRPC: one stream for each agent."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
 
 from memwatch_controller import model
 from memwatch_controller.api import convert
+from memwatch_controller.api.convert_profiles import artifacts_from_pb
 from memwatch_controller.api.convert_snapshots import snapshot_from_pb
 from memwatch_controller.api.status import streaming
 from memwatch_controller.errors import ControllerError, InvalidArgumentError, ReplacedError
+from memwatch_controller.profile import Artifact
 from memwatch_controller.registry import Link, Registry
 from memwatch_proto import __version__
-from memwatch_proto.v1 import registry_pb2, registry_pb2_grpc
+from memwatch_proto.v1 import common_pb2, registry_pb2, registry_pb2_grpc, snapshots_pb2
 
 #: An agent that opens a stream says who it is at once.
 _FIRST_MESSAGE_SECONDS = 30.0
@@ -21,15 +23,19 @@ _FIRST_MESSAGE_SECONDS = 30.0
 #: Told what a registering agent holds in its spool, and where to dial it.
 OnSpooled = Callable[[str, Sequence[model.Snapshot]], Awaitable[None]]
 
+#: Told the profiles that an agent holds: its id, where to dial it, and what they are.
+OnRecorded = Callable[[str, str, Sequence[Artifact]], Awaitable[None]]
+
 _log = structlog.get_logger()
 
 
 class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
     """Answers RegistryService; registry.proto says what it promises."""
 
-    def __init__(self, registry: Registry, on_spooled: OnSpooled) -> None:
+    def __init__(self, registry: Registry, on_spooled: OnSpooled, on_recorded: OnRecorded) -> None:
         self._registry = registry
         self._on_spooled = on_spooled
+        self._on_recorded = on_recorded
         self._tasks: set[asyncio.Task[None]] = set()
 
     @streaming
@@ -57,15 +63,21 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         targets = [convert.target_from_pb(target) for target in register.targets]
         link = self._registry.register(agent, targets)
         if register.agent.spooled:
-            spooled = [snapshot_from_pb(snapshot) for snapshot in register.agent.spooled]
-            task = asyncio.create_task(self._tell_spooled(agent.address, spooled))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._in_background(self._tell_spooled(agent, register.agent.spooled))
         return link
 
-    async def _tell_spooled(self, address: str, spooled: Sequence[model.Snapshot]) -> None:
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell_spooled(
+        self, agent: model.Agent, spooled: Sequence[snapshots_pb2.Snapshot]
+    ) -> None:
+        heaps = [one for one in spooled if one.kind != common_pb2.SNAPSHOT_KIND_PROFILE]
         try:
-            await self._on_spooled(address, spooled)
+            await self._on_spooled(agent.address, [snapshot_from_pb(heap) for heap in heaps])
+            await self._on_recorded(agent.id, agent.address, artifacts_from_pb(spooled))
         except ControllerError as error:
             _log.warning("an agent's spool could not be looked after", cause=str(error))
 

@@ -27,7 +27,10 @@ def service_limit(replicas: int, most: int) -> int:
 
 
 class Slots:
-    """Hands out places for captures, first come first served.
+    """Hands out places for captures and recordings, first come first served.
+
+    Both share the places of a service. Of the controller's own each have as many: recordings last
+    long, and would keep other services from their snapshots.
 
     Args:
         total: places of this controller.
@@ -37,6 +40,7 @@ class Slots:
 
     def __init__(self, total: int, of_service: int, service_seconds: float) -> None:
         self._total = asyncio.Semaphore(total)
+        self._recordings = asyncio.Semaphore(total)
         self._of_service = of_service
         self._service_seconds = service_seconds
         self._doors: dict[str, asyncio.Semaphore] = {}
@@ -72,15 +76,28 @@ class Slots:
         Raises:
             ServiceBusyError: too many wait for that service, or it took too long.
         """
+        async with self._place(self._total, service, replicas):
+            yield
+
+    @asynccontextmanager
+    async def recording(self, service: str, replicas: Callable[[], int]) -> AsyncIterator[None]:
+        """The same for a recording."""
+        async with self._place(self._recordings, service, replicas):
+            yield
+
+    @asynccontextmanager
+    async def _place(
+        self, total: asyncio.Semaphore, service: str, replicas: Callable[[], int]
+    ) -> AsyncIterator[None]:
         if not service:
-            async with self._total:
+            async with total:
                 yield
             return
         gate = self._services.setdefault(service, _Gate())
         try:
             await self._enter(gate, service, replicas)
             try:
-                async with self._total:
+                async with total:
                     yield
             finally:
                 gate.leave()

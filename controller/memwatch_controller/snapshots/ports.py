@@ -22,6 +22,25 @@ class Piece:
     last: bool
 
 
+class Streams(Protocol):
+    """Agents by address, as far as bytes go."""
+
+    def stream(self, address: str, snapshot_id: str, offset: int) -> AsyncGenerator[Piece]:
+        """The stored bytes of a spooled artifact from `offset` on."""
+
+
+class Spooled(Protocol):
+    """What lies in an agent's spool."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def stored_size_bytes(self) -> int:
+        """How many bytes there are."""
+
+
 class Agents(Protocol):
     """Agents by address. All methods raise `AgentError`, `transient` where the way was cut."""
 

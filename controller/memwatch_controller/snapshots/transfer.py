@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from memwatch_controller.errors import AgentError, DigestMismatchError
 from memwatch_controller.model import CaptureOrder, CaptureProgress, Snapshot
-from memwatch_controller.snapshots.ports import Agents
+from memwatch_controller.snapshots.ports import Agents, Spooled, Streams
 from memwatch_controller.store.blobs import Part
 
 #: Told of everything that happens while a snapshot is taken.
@@ -85,9 +85,9 @@ async def take(
 
 
 async def pull(
-    agents: Agents, address: str, snapshot: Snapshot, part: Part, patience: Patience
+    agents: Streams, address: str, snapshot: Spooled, part: Part, patience: Patience
 ) -> None:
-    """Brings the stored bytes of a spooled snapshot into `part`, resuming after each cut.
+    """Brings the stored bytes of what is spooled into `part`, resuming after each cut.
 
     Raises:
         AgentError: the agent says no, or is not there any more.

@@ -101,3 +101,17 @@ reports = sa.Table(
     sa.UniqueConstraint("session_id", "target_id"),
     sa.Index(None, "create_time", "id"),
 )
+
+profiles = sa.Table(
+    "profiles",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("request_id", sa.String(128), nullable=False, unique=True),
+    sa.Column("target_id", _ID, nullable=False, index=True),
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("kind", sa.String(24), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("create_time", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index(None, "create_time", "id"),
+)

@@ -74,6 +74,7 @@ class Stage:
             snapshot_service=None,
             reports=ReportServicer(self.reports, self.metadata),
             heaps=HeapServicer(self.heaps),
+            profiles=None,
             agents=list,
             snapshots=self.snapshots,
         )

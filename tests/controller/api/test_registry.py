@@ -40,9 +40,13 @@ async def served(tmp_path):
     async def on_spooled(address, spooled):
         told.append((address, [one.id for one in spooled]))
 
+    async def on_recorded(agent_id, address, artifacts):
+        if artifacts:
+            told.append((f"{agent_id} at {address}", [one.id for one in artifacts]))
+
     server = grpc.aio.server()
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(
-        RegistryServicer(registry, on_spooled), server
+        RegistryServicer(registry, on_spooled, on_recorded), server
     )
     targets_pb2_grpc.add_TargetServiceServicer_to_server(TargetServicer(registry), server)
     server.add_insecure_port(f"unix:{tmp_path}/s.sock")

@@ -106,6 +106,7 @@ async def stage(tmp_path) -> AsyncIterator[Stage]:
         snapshot_service=SnapshotServicer(snapshots, metadata),
         reports=ReportServicer(reports, metadata),
         heaps=None,
+        profiles=None,
         agents=lambda: [agents_pb2.Agent(id="a-1", host="h")],
         snapshots=snapshots,
     )

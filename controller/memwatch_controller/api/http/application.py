@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from memwatch_controller.api import schemas
 from memwatch_controller.api.fields import bad_field
-from memwatch_controller.api.http import content, heaps, problems, routes
+from memwatch_controller.api.http import content, heaps, problems, profiles, routes
 from memwatch_controller.api.http.calls import CallLog
 from memwatch_controller.api.http.gateway import FailedError
 from memwatch_controller.api.http.guard import Guard
@@ -24,6 +24,7 @@ from memwatch_proto.v1 import (
     agents_pb2,
     controllers_pb2,
     heaps_pb2,
+    profiles_pb2,
     reports_pb2,
     sessions_pb2,
     snapshots_pb2,
@@ -52,6 +53,11 @@ _ROOTS = (
     sessions_pb2.DeleteSessionResponse.DESCRIPTOR,
     snapshots_pb2.ListSnapshotsResponse.DESCRIPTOR,
     snapshots_pb2.DeleteSnapshotResponse.DESCRIPTOR,
+    profiles_pb2.StartProfileRequest.DESCRIPTOR,
+    profiles_pb2.ListProfilesResponse.DESCRIPTOR,
+    profiles_pb2.DeleteProfileResponse.DESCRIPTOR,
+    profiles_pb2.CleanupProfilesRequest.DESCRIPTOR,
+    profiles_pb2.CleanupProfilesResponse.DESCRIPTOR,
     reports_pb2.ListReportsResponse.DESCRIPTOR,
     reports_pb2.CompareSnapshotsRequest.DESCRIPTOR,
     *(heaps_pb2.DESCRIPTOR.message_types_by_name[name] for name in _HEAP_ANSWERS),
@@ -83,6 +89,7 @@ def create_app(faces: Faces, metrics: Metrics, ready: Ready) -> FastAPI:
         content.router(faces.snapshots),
         routes.reports(faces),
         heaps.router(faces),
+        profiles.router(faces.profiles),
     ):
         api.include_router(part)
     app.include_router(api)

@@ -38,6 +38,7 @@ class Faces:
     snapshot_service: Any
     reports: Any
     heaps: Any
+    profiles: Any
     agents: Callable[[], Sequence[agents_pb2.Agent]]
     snapshots: Snapshots
 

@@ -1,0 +1,1 @@
+"""Profiles: recorded through agents, kept in the store, turned into reports."""
