@@ -23,7 +23,7 @@ from memwatch_agent.drivers.hook import HookDriver
 from memwatch_agent.targets import Roster, Target
 
 #: Scrapes that come faster than this see the same figures.
-FRESH_SECONDS = 5.0
+FRESH_SECONDS = 1.0
 
 #: A hook that does not answer within this time is left out, its last word stands.
 ANSWER_SECONDS = 1.0

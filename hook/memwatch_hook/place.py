@@ -20,11 +20,15 @@ def directory() -> str:
 
 
 def start_ticks(pid: int | str = "self") -> int | None:
-    """Field 22 of `/proc/PID/stat`: start time in ticks since boot; None: no such process."""
+    """Field 22 of `/proc/PID/stat`: start time in ticks since boot; None: no such process.
+
+    One that has ended and that nobody has waited for yet is none.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             # The name in the second field may hold spaces and parentheses: count from the last one.
-            return int(stat.read().rpartition(b")")[2].split()[19])
+            fields = stat.read().rpartition(b")")[2].split()
+            return None if fields[0] in (b"Z", b"X") else int(fields[19])
     except (OSError, ValueError, IndexError):
         return None
 

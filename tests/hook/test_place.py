@@ -24,6 +24,13 @@ def test_a_name_with_spaces_and_parentheses_does_not_confuse(tmp_path):
     assert found is not None and own is not None and found >= own
 
 
+def test_a_process_that_nobody_has_waited_for_is_gone():
+    """A zombie has a start time in /proc, and its socket is a leftover all the same."""
+    with subprocess.Popen(["/bin/true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert place.start_ticks(process.pid) is None
+
+
 def test_start_is_in_the_past():
     """Unix time of the start lies between boot and now."""
     import time

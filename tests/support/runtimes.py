@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,19 @@ NPM_PACKAGES = {
 PYTHON_MINORS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 # Servers that the Python hook is tested in, under each interpreter.
 PYTHON_PACKAGES = ("gunicorn==23.0.0", "gevent==24.11.1")
+# All that tests.hook_python.matrix runs; the suite needs it for one interpreter only.
+WEB_PACKAGES = (
+    *PYTHON_PACKAGES,
+    "uvicorn[standard]",
+    "celery",
+    "django",
+    "flask",
+    "fastapi",
+    "numpy",
+    "grpcio",
+    "uwsgi==2.0.31",
+)
+WEB_MINOR = PYTHON_MINORS[-1]
 # Other readers of a Python heap, which ours must agree with, in a folder for each interpreter.
 PYTHON_PEERS = ("guppy3",)
 
@@ -72,6 +86,19 @@ def peers(minor: str) -> Path:
     return HOME / f"peers-{minor}"
 
 
+def python_with_web(minor: str) -> Path | None:
+    """A CPython of a minor version that has WEB_PACKAGES; None where it is not installed."""
+    binary = HOME / f"web-{minor}" / "bin" / "python"
+    return binary if (binary.parent / "uwsgi").exists() else None
+
+
+def install_web(minor: str) -> None:
+    """Installs WEB_PACKAGES for one interpreter, if it is there and they are not."""
+    binary = python(minor)
+    if binary is not None and python_with_web(minor) is None:
+        _pip_install(f"frameworks for Python {minor}", binary, HOME / f"web-{minor}", WEB_PACKAGES)
+
+
 def _major(binary: str) -> int:
     out = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
     return int(out.lstrip("v").split(".")[0]) if out.startswith("v") else 0
@@ -97,9 +124,11 @@ def install() -> None:
     for minor in PYTHON_MINORS:
         binary = python(minor)
         if binary is not None and python_with_servers(minor) is None:
-            _pip_install(f"servers for Python {minor}", binary, HOME / f"py-{minor}")
+            what = f"servers for Python {minor}"
+            _pip_install(what, binary, HOME / f"py-{minor}", PYTHON_PACKAGES)
         if binary is not None and not peers(minor).exists():
             _install_peers(minor, binary)
+    install_web(WEB_MINOR)
 
 
 def _install_peers(minor: str, binary: Path) -> None:
@@ -114,11 +143,11 @@ def _install_peers(minor: str, binary: Path) -> None:
         print(f"→ peers for Python {minor}: not installed: {done.stderr.strip()[-200:]}")
 
 
-def _pip_install(what: str, binary: Path, prefix: Path) -> None:
+def _pip_install(what: str, binary: Path, prefix: Path, packages: Sequence[str]) -> None:
     print(f"→ installing {what} into {HOME.name}")
     commands: tuple[list[str | Path], ...] = (
         [binary, "-m", "venv", "--clear", prefix],
-        [prefix / "bin" / "python", "-m", "pip", "install", "--quiet", *PYTHON_PACKAGES],
+        [prefix / "bin" / "python", "-m", "pip", "install", "--quiet", *packages],
     )
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
