@@ -41,7 +41,7 @@ def show(
             }
         )
     for report in found:
-        verdicts.check(verdicts.of_report(report.json), fail_on)
+        verdicts.check(verdicts.of_report(report), fail_on)
 
 
 def _show_all(

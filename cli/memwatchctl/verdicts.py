@@ -1,16 +1,18 @@
 """A verdict as lines for people, and as an exit code for CI.
 
-It is read as the plain values of its JSON document, so that a stored report needs no heap
-engine here; what a newer version says beyond that is left out. Pure but for printing.
+It is shown from the plain values of its JSON document, which those of a stored report are turned
+into, so that it needs no heap engine here. Pure but for printing.
 """
 
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memwatchctl.errors import CliError, ExitCode
 from memwatchctl.output import Output
 from memwatchctl.text import size
+
+if TYPE_CHECKING:
+    from memwatch_proto.v1.reports_pb2 import Report, Suspect
 
 #: What `--fail-on` may name, and the verdicts that it means.
 FAIL_ON: Mapping[str, tuple[str, ...]] = {
@@ -32,30 +34,47 @@ class VerdictError(CliError):
     code = ExitCode.VERDICT
 
 
-def of_report(report_json: str) -> Document | None:
-    """The verdict in a report's document; None where there is none."""
-    try:
-        document = json.loads(report_json)
-    except ValueError:
+def of_report(report: "Report") -> Document | None:
+    """The verdict of a report, as its document has it; None where there is none."""
+    if not report.HasField("verdict"):
         return None
-    verdict = document.get("verdict") if isinstance(document, dict) else None
-    return verdict if isinstance(verdict, dict) else None
+    from memwatch_proto.v1 import reports_pb2 as pb
+
+    words = {
+        pb.VERDICT_STATE_LEAKING: "leaking",
+        pb.VERDICT_STATE_GROWING: "growing, not sure",
+        pb.VERDICT_STATE_NOT_LEAKING: "not leaking",
+    }
+    found = report.verdict
+    return {
+        "verdict": words.get(found.state, "not known"),
+        "confidence": found.confidence,
+        "summary": found.summary,
+        "left_out": found.left_out_count,
+        "suspects": [_suspect(suspect, words.get(suspect.state, "")) for suspect in found.suspects],
+    }
+
+
+def _suspect(found: "Suspect", state: str) -> Document:
+    where = found.location if found.HasField("location") else None
+    return {
+        "state": state,
+        "confidence": found.confidence,
+        "why": list(found.reasons),
+        "path": found.path,
+        "object_class": found.object_class,
+        "new_count": found.new_count,
+        "new_bytes": found.new_size_bytes,
+        "share": found.share,
+        "per_second": found.new_per_second if found.HasField("new_per_second") else None,
+        "where": where and {"script": where.script, "line": where.line, "what": where.what},
+    }
 
 
 def without_verdict(summary: str, verdict: Document) -> str:
     """A report's summary without its first sentence, where that repeats the verdict."""
     said = f"{str(verdict.get('verdict', '')).capitalize()}: {verdict.get('summary', '')}."
     return summary.removeprefix(said).strip()
-
-
-def notes_of_report(report_json: str) -> list[str]:
-    """What a report's document says beside its figures."""
-    try:
-        document = json.loads(report_json)
-    except ValueError:
-        return []
-    notes = document.get("notes") if isinstance(document, dict) else None
-    return [str(note) for note in notes] if isinstance(notes, list) else []
 
 
 def check(verdict: Document | None, fail_on: str | None) -> None:

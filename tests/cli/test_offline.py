@@ -1,5 +1,6 @@
 """Snapshot files without a server: what they hold, what leaks, who holds what."""
 
+import io
 import json
 import os
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from memwatch_heap.diff import DiffRow
+from memwatch_proto.v1 import reports_pb2 as pb
 from memwatchctl import offline, verdicts
+from memwatchctl.output import Output
 from tests.cli.conftest import Cli, Inside
 from tests.cli.test_private import get
 
@@ -183,9 +186,27 @@ def test_without_verdict():
     assert verdicts.without_verdict("A grew.", verdict) == "A grew."
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"verdict": 5, "notes": 5}', '{"notes": null}'])
-def test_documents_that_say_nothing(text):
-    """A report without a verdict, or a document that is none, has no verdict and no notes."""
-    assert verdicts.of_report(text) is None
-    assert verdicts.notes_of_report(text) == []
+def test_reports_are_shown_by_their_typed_verdict():
+    """State, figures and place come from the message; a report without one has none."""
+    suspect = pb.Suspect(
+        state=pb.VERDICT_STATE_GROWING,
+        path="app.js: cache (Map) → Report",
+        new_count=4000,
+        new_size_bytes=2048,
+        reasons=["objects: 10 → 4010"],
+        location=pb.SourceLocation(script="/srv/app.js", what="module"),
+    )
+    verdict = pb.Verdict(state=pb.VERDICT_STATE_LEAKING, confidence=0.75, suspects=[suspect])
+    found = verdicts.of_report(pb.Report(verdict=verdict))
+    assert found is not None
+    stream = io.StringIO()
+    verdicts.show(Output("table", no_color=True, stream=stream), found)
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("LEAKING (75 % sure)")
+    assert "4,000 new " in lines[3]
+    assert lines[4] == "   from /srv/app.js (module)"
+    assert lines[5] == "   growing, not sure (0 %): objects: 10 → 4010"
+    with pytest.raises(verdicts.VerdictError):
+        verdicts.check(found, "leaking")
+    assert verdicts.of_report(pb.Report()) is None
     verdicts.check(None, "leaking")

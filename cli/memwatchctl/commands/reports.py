@@ -71,7 +71,7 @@ def get(context: click.Context, report: str, top: int, fail_on: str | None, docu
         show(out, found, top)
     else:
         out.document(plain(found))
-    verdicts.check(verdicts.of_report(found.json), fail_on)
+    verdicts.check(verdicts.of_report(found), fail_on)
 
 
 @command.command("compare")
@@ -102,7 +102,7 @@ def compare(
         show(out, found, top)
     else:
         out.document(plain(found))
-    verdicts.check(verdicts.of_report(found.json), fail_on)
+    verdicts.check(verdicts.of_report(found), fail_on)
 
 
 def show(out: Output, report: "Report", top: int = TOP, stored: bool = True) -> None:
@@ -110,14 +110,14 @@ def show(out: Output, report: "Report", top: int = TOP, stored: bool = True) -> 
 
     A report that is not `stored` is gone after this.
     """
-    verdict = verdicts.of_report(report.json)
+    verdict = verdicts.of_report(report)
     if verdict is None:
         out.line(report.summary, style="bold")
     else:
         verdicts.show(out, verdict)
         out.line()
         out.line(verdicts.without_verdict(report.summary, verdict))
-    for note in verdicts.notes_of_report(report.json):
+    for note in report.notes:
         out.line(f"note: {note}")
     out.line(f"heap: {_totals(report.before)} before, {_totals(report.after)} after")
     out.line()

@@ -7,6 +7,7 @@ when its input does, and so with the controller.
 import json
 import sys
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ class Answers:
         at = (question["offset"], question["limit"])
         if question["class_key"]:
             return asdict(index.objects(question["class_key"], *at))
+        if question["named"]:
+            return asdict(index.named(question["named"], *at))
         return asdict(index.largest(*at, by_shallow=question["by_shallow"]))
 
     def _dominated(self, index: HeapIndex, question: dict[str, Any]) -> dict[str, Any]:
@@ -79,16 +82,29 @@ class Answers:
         node = question["id"]
         return {
             "object": asdict(index.node(node)),
-            "path": [asdict(step) for step in index.path(node)],
+            "path": [asdict(step) for step in index.path(node, ignored=question["ignored"])],
             "dominators": [asdict(row) for row in index.dominators(node)[:_MAX_DOMINATORS]],
         }
 
     def _retainers(self, index: HeapIndex, question: dict[str, Any]) -> dict[str, Any]:
         at = (question["offset"], question["limit"])
-        return asdict(index.retainers(question["id"], *at, weak=question["weak"]))
+        weak, ignored = question["weak"], question["ignored"]
+        return asdict(index.retainers(question["id"], *at, weak=weak, ignored=ignored))
+
+    def _scopes(self, index: HeapIndex, question: dict[str, Any]) -> dict[str, Any]:
+        return _page(index.scopes, question)
+
+    def _duplicates(self, index: HeapIndex, question: dict[str, Any]) -> dict[str, Any]:
+        return _page(index.duplicates, question)
 
     def _references(self, index: HeapIndex, question: dict[str, Any]) -> dict[str, Any]:
         return asdict(index.references(question["id"], question["offset"], question["limit"]))
+
+
+def _page(rows: Sequence[Any], question: dict[str, Any]) -> dict[str, Any]:
+    start = question["offset"]
+    shown = rows[start : start + question["limit"]]
+    return {"rows": [asdict(row) for row in shown], "total": len(rows)}
 
 
 def main() -> int:

@@ -9,6 +9,9 @@ from memwatch_proto.v1 import heaps_pb2_grpc
 
 _STATISTICS = ("total", "native", "typed_arrays", "code", "strings", "js_arrays", "system")
 
+# Each that is ignored changes the ways anew; more than a reader clicks away is a mistake.
+_MAX_IGNORED = 100
+
 
 class Heaps(Protocol):
     """Answers questions about heaps; `memwatch_controller.heaps.Heaps` does."""
@@ -70,6 +73,7 @@ class HeapServicer(heaps_pb2_grpc.HeapServiceServicer):
                 "objects",
                 class_key=request.class_key,
                 by_shallow=request.largest_shallow,
+                named=fields.name("name_contains", request.name_contains),
             )
         return pb.ListHeapObjectsResponse(
             objects=[_object(row) for row in found["rows"]],
@@ -83,7 +87,8 @@ class HeapServicer(heaps_pb2_grpc.HeapServiceServicer):
     ) -> pb.HeapObjectDetails:
         """One object with its path and dominators."""
         snapshot_id = fields.ident("snapshot_id", request.snapshot_id)
-        found = await self._heaps.ask(snapshot_id, "object", id=request.object_id)
+        ignored = _ignored(request)
+        found = await self._heaps.ask(snapshot_id, "object", id=request.object_id, ignored=ignored)
         return pb.HeapObjectDetails(
             object=_object(found["object"]),
             path=[_edge(step) for step in found["path"]],
@@ -96,7 +101,11 @@ class HeapServicer(heaps_pb2_grpc.HeapServiceServicer):
     ) -> pb.ListHeapRetainersResponse:
         """Who holds an object."""
         found, token = await self._page(
-            request, "retainers", id=request.object_id, weak=request.include_weak
+            request,
+            "retainers",
+            id=request.object_id,
+            weak=request.include_weak,
+            ignored=_ignored(request),
         )
         return pb.ListHeapRetainersResponse(
             retainers=[_edge(row) for row in found["rows"]],
@@ -112,6 +121,39 @@ class HeapServicer(heaps_pb2_grpc.HeapServiceServicer):
         found, token = await self._page(request, "references", id=request.object_id)
         return pb.ListHeapReferencesResponse(
             references=[_edge(row) for row in found["rows"]],
+            total_count=found["total"],
+            next_page_token=token,
+        )
+
+    @unary
+    async def ListHeapScopes(  # noqa: N802
+        self, request: pb.ListHeapScopesRequest, context: Any
+    ) -> pb.ListHeapScopesResponse:
+        """Variables that closures keep alive."""
+        found, token = await self._page(request, "scopes")
+        return pb.ListHeapScopesResponse(
+            scopes=[_scope(row) for row in found["rows"]],
+            total_count=found["total"],
+            next_page_token=token,
+        )
+
+    @unary
+    async def ListHeapDuplicateStrings(  # noqa: N802
+        self, request: pb.ListHeapDuplicateStringsRequest, context: Any
+    ) -> pb.ListHeapDuplicateStringsResponse:
+        """Texts that many strings hold."""
+        found, token = await self._page(request, "duplicates")
+        return pb.ListHeapDuplicateStringsResponse(
+            strings=[
+                pb.HeapDuplicateString(
+                    text=row["text"],
+                    count=row["count"],
+                    size_bytes=row["bytes"],
+                    wasted_size_bytes=row["wasted_bytes"],
+                    sample_object_ids=row["nodes"],
+                )
+                for row in found["rows"]
+            ],
             total_count=found["total"],
             next_page_token=token,
         )
@@ -145,3 +187,44 @@ def _object(row: dict[str, Any]) -> pb.HeapObject:
 
 def _edge(row: dict[str, Any]) -> pb.HeapEdge:
     return pb.HeapEdge(kind=row["kind"], label=row["label"], object=_object(row["node"]))
+
+
+def _ignored(request: pb.GetHeapObjectRequest | pb.ListHeapRetainersRequest) -> list[int]:
+    if len(request.ignored_object_ids) > _MAX_IGNORED:
+        raise fields.bad_field("ignored_object_ids", f"must hold {_MAX_IGNORED} ids at most")
+    return list(request.ignored_object_ids)
+
+
+def _scope(row: dict[str, Any]) -> pb.HeapScope:
+    functions = [
+        pb.HeapScopeFunction(
+            name=sharer["function"],
+            script=sharer["script"],
+            line=sharer["line"],
+            closure_count=sharer["closures"],
+        )
+        for sharer in row["sharers"]
+    ]
+    variables = [
+        pb.HeapScopeVariable(
+            name=slot["name"],
+            value_count=slot["values"],
+            value_class=slot["value_class"],
+            retained_size_bytes=slot["retained_bytes"],
+            state=slot["state"],
+            reason=slot["why"],
+        )
+        for slot in row["slots"]
+    ]
+    return pb.HeapScope(
+        function=row["function"],
+        script=row["script"],
+        line=row["line"],
+        context_count=row["contexts"],
+        retained_size_bytes=row["retained_bytes"],
+        unread_size_bytes=row["unread_bytes"],
+        held_otherwise=row["running"],
+        functions=functions,
+        variables=variables,
+        sample_object_ids=row["samples"],
+    )

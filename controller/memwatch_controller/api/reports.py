@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from memwatch_controller import model
 from memwatch_controller.api import convert_snapshots as convert
 from memwatch_controller.api import fields
+from memwatch_controller.api.convert_verdicts import verdict_to_pb
 from memwatch_controller.api.status import unary
 from memwatch_controller.reports import Reports
 from memwatch_proto.v1 import reports_pb2 as pb
@@ -65,6 +66,7 @@ class ReportServicer(reports_pb2_grpc.ReportServiceServicer):
 def report_to_pb(report: model.Report, *, whole: bool = True) -> pb.Report:
     """A report as a message; what is not in the row is read out of its document."""
     document = json.loads(report.json)
+    verdict = document.get("verdict")
     return pb.Report(
         id=report.id,
         session_id=report.session_id if report.session_id != report.id else "",
@@ -77,6 +79,8 @@ def report_to_pb(report: model.Report, *, whole: bool = True) -> pb.Report:
         class_count=document.get("class_count", 0),
         summary=report.summary,
         json=report.json if whole else "",
+        verdict=None if verdict is None else verdict_to_pb(verdict, whole=whole),
+        notes=document.get("notes", ()),
     )
 
 

@@ -123,20 +123,22 @@ class ListHeapClassesResponse(_message.Message):
     def __init__(self, classes: _Optional[_Iterable[_Union[HeapClass, _Mapping]]] = ..., total_count: _Optional[int] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ListHeapObjectsRequest(_message.Message):
-    __slots__ = ("snapshot_id", "class_key", "dominated_by", "largest_shallow", "page_size", "page_token")
+    __slots__ = ("snapshot_id", "class_key", "dominated_by", "largest_shallow", "name_contains", "page_size", "page_token")
     SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
     CLASS_KEY_FIELD_NUMBER: _ClassVar[int]
     DOMINATED_BY_FIELD_NUMBER: _ClassVar[int]
     LARGEST_SHALLOW_FIELD_NUMBER: _ClassVar[int]
+    NAME_CONTAINS_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     snapshot_id: str
     class_key: str
     dominated_by: int
     largest_shallow: bool
+    name_contains: str
     page_size: int
     page_token: str
-    def __init__(self, snapshot_id: _Optional[str] = ..., class_key: _Optional[str] = ..., dominated_by: _Optional[int] = ..., largest_shallow: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, snapshot_id: _Optional[str] = ..., class_key: _Optional[str] = ..., dominated_by: _Optional[int] = ..., largest_shallow: _Optional[bool] = ..., name_contains: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListHeapObjectsResponse(_message.Message):
     __slots__ = ("objects", "total_count", "next_page_token")
@@ -149,26 +151,30 @@ class ListHeapObjectsResponse(_message.Message):
     def __init__(self, objects: _Optional[_Iterable[_Union[HeapObject, _Mapping]]] = ..., total_count: _Optional[int] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetHeapObjectRequest(_message.Message):
-    __slots__ = ("snapshot_id", "object_id")
+    __slots__ = ("snapshot_id", "object_id", "ignored_object_ids")
     SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
     OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    IGNORED_OBJECT_IDS_FIELD_NUMBER: _ClassVar[int]
     snapshot_id: str
     object_id: int
-    def __init__(self, snapshot_id: _Optional[str] = ..., object_id: _Optional[int] = ...) -> None: ...
+    ignored_object_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, snapshot_id: _Optional[str] = ..., object_id: _Optional[int] = ..., ignored_object_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ListHeapRetainersRequest(_message.Message):
-    __slots__ = ("snapshot_id", "object_id", "include_weak", "page_size", "page_token")
+    __slots__ = ("snapshot_id", "object_id", "include_weak", "page_size", "page_token", "ignored_object_ids")
     SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
     OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_WEAK_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    IGNORED_OBJECT_IDS_FIELD_NUMBER: _ClassVar[int]
     snapshot_id: str
     object_id: int
     include_weak: bool
     page_size: int
     page_token: str
-    def __init__(self, snapshot_id: _Optional[str] = ..., object_id: _Optional[int] = ..., include_weak: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    ignored_object_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, snapshot_id: _Optional[str] = ..., object_id: _Optional[int] = ..., include_weak: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., ignored_object_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ListHeapRetainersResponse(_message.Message):
     __slots__ = ("retainers", "total_count", "next_page_token")
@@ -201,3 +207,109 @@ class ListHeapReferencesResponse(_message.Message):
     total_count: int
     next_page_token: str
     def __init__(self, references: _Optional[_Iterable[_Union[HeapEdge, _Mapping]]] = ..., total_count: _Optional[int] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class HeapScope(_message.Message):
+    __slots__ = ("function", "script", "line", "context_count", "retained_size_bytes", "unread_size_bytes", "held_otherwise", "functions", "variables", "sample_object_ids")
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    SCRIPT_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RETAINED_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UNREAD_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HELD_OTHERWISE_FIELD_NUMBER: _ClassVar[int]
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    VARIABLES_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_OBJECT_IDS_FIELD_NUMBER: _ClassVar[int]
+    function: str
+    script: str
+    line: int
+    context_count: int
+    retained_size_bytes: int
+    unread_size_bytes: int
+    held_otherwise: bool
+    functions: _containers.RepeatedCompositeFieldContainer[HeapScopeFunction]
+    variables: _containers.RepeatedCompositeFieldContainer[HeapScopeVariable]
+    sample_object_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, function: _Optional[str] = ..., script: _Optional[str] = ..., line: _Optional[int] = ..., context_count: _Optional[int] = ..., retained_size_bytes: _Optional[int] = ..., unread_size_bytes: _Optional[int] = ..., held_otherwise: _Optional[bool] = ..., functions: _Optional[_Iterable[_Union[HeapScopeFunction, _Mapping]]] = ..., variables: _Optional[_Iterable[_Union[HeapScopeVariable, _Mapping]]] = ..., sample_object_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class HeapScopeFunction(_message.Message):
+    __slots__ = ("name", "script", "line", "closure_count")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SCRIPT_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    CLOSURE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    script: str
+    line: int
+    closure_count: int
+    def __init__(self, name: _Optional[str] = ..., script: _Optional[str] = ..., line: _Optional[int] = ..., closure_count: _Optional[int] = ...) -> None: ...
+
+class HeapScopeVariable(_message.Message):
+    __slots__ = ("name", "value_count", "value_class", "retained_size_bytes", "state", "reason")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    RETAINED_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value_count: int
+    value_class: str
+    retained_size_bytes: int
+    state: str
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., value_count: _Optional[int] = ..., value_class: _Optional[str] = ..., retained_size_bytes: _Optional[int] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ListHeapScopesRequest(_message.Message):
+    __slots__ = ("snapshot_id", "page_size", "page_token")
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    snapshot_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, snapshot_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListHeapScopesResponse(_message.Message):
+    __slots__ = ("scopes", "total_count", "next_page_token")
+    SCOPES_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    scopes: _containers.RepeatedCompositeFieldContainer[HeapScope]
+    total_count: int
+    next_page_token: str
+    def __init__(self, scopes: _Optional[_Iterable[_Union[HeapScope, _Mapping]]] = ..., total_count: _Optional[int] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class HeapDuplicateString(_message.Message):
+    __slots__ = ("text", "count", "size_bytes", "wasted_size_bytes", "sample_object_ids")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WASTED_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_OBJECT_IDS_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    count: int
+    size_bytes: int
+    wasted_size_bytes: int
+    sample_object_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, text: _Optional[str] = ..., count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., wasted_size_bytes: _Optional[int] = ..., sample_object_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ListHeapDuplicateStringsRequest(_message.Message):
+    __slots__ = ("snapshot_id", "page_size", "page_token")
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    snapshot_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, snapshot_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListHeapDuplicateStringsResponse(_message.Message):
+    __slots__ = ("strings", "total_count", "next_page_token")
+    STRINGS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    strings: _containers.RepeatedCompositeFieldContainer[HeapDuplicateString]
+    total_count: int
+    next_page_token: str
+    def __init__(self, strings: _Optional[_Iterable[_Union[HeapDuplicateString, _Mapping]]] = ..., total_count: _Optional[int] = ..., next_page_token: _Optional[str] = ...) -> None: ...

@@ -71,6 +71,16 @@ class HeapServiceStub:
                 request_serializer=memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapReferencesRequest.SerializeToString,
                 response_deserializer=memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapReferencesResponse.FromString,
                 _registered_method=True)
+        self.ListHeapScopes = channel.unary_unary(
+                '/memwatch.v1.HeapService/ListHeapScopes',
+                request_serializer=memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapScopesRequest.SerializeToString,
+                response_deserializer=memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapScopesResponse.FromString,
+                _registered_method=True)
+        self.ListHeapDuplicateStrings = channel.unary_unary(
+                '/memwatch.v1.HeapService/ListHeapDuplicateStrings',
+                request_serializer=memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapDuplicateStringsRequest.SerializeToString,
+                response_deserializer=memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapDuplicateStringsResponse.FromString,
+                _registered_method=True)
 
 
 class HeapServiceServicer:
@@ -126,6 +136,21 @@ class HeapServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListHeapScopes(self, request, context):
+        """Variables that JavaScript closures keep alive, and which of them nobody
+        reads; what keeps the most alive first. At most 100 scopes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHeapDuplicateStrings(self, request, context):
+        """Texts that many strings hold, those that waste the most first. At most 100.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HeapServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -158,6 +183,16 @@ def add_HeapServiceServicer_to_server(servicer, server):
                     servicer.ListHeapReferences,
                     request_deserializer=memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapReferencesRequest.FromString,
                     response_serializer=memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapReferencesResponse.SerializeToString,
+            ),
+            'ListHeapScopes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHeapScopes,
+                    request_deserializer=memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapScopesRequest.FromString,
+                    response_serializer=memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapScopesResponse.SerializeToString,
+            ),
+            'ListHeapDuplicateStrings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHeapDuplicateStrings,
+                    request_deserializer=memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapDuplicateStringsRequest.FromString,
+                    response_serializer=memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapDuplicateStringsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -329,6 +364,60 @@ class HeapService:
             '/memwatch.v1.HeapService/ListHeapReferences',
             memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapReferencesRequest.SerializeToString,
             memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapReferencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeapScopes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memwatch.v1.HeapService/ListHeapScopes',
+            memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapScopesRequest.SerializeToString,
+            memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapScopesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeapDuplicateStrings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memwatch.v1.HeapService/ListHeapDuplicateStrings',
+            memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapDuplicateStringsRequest.SerializeToString,
+            memwatch__proto_dot_v1_dot_heaps__pb2.ListHeapDuplicateStringsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,12 @@ class HeapServiceStub:
     """Who holds an object, the nearest to a root first."""
     ListHeapReferences: _grpc.UnaryUnaryMultiCallable[_heaps_pb2.ListHeapReferencesRequest, _heaps_pb2.ListHeapReferencesResponse]
     """What an object holds, in the order of the snapshot."""
+    ListHeapScopes: _grpc.UnaryUnaryMultiCallable[_heaps_pb2.ListHeapScopesRequest, _heaps_pb2.ListHeapScopesResponse]
+    """Variables that JavaScript closures keep alive, and which of them nobody
+    reads; what keeps the most alive first. At most 100 scopes.
+    """
+    ListHeapDuplicateStrings: _grpc.UnaryUnaryMultiCallable[_heaps_pb2.ListHeapDuplicateStringsRequest, _heaps_pb2.ListHeapDuplicateStringsResponse]
+    """Texts that many strings hold, those that waste the most first. At most 100."""
 
 @_typing.type_check_only
 class HeapServiceAsyncStub(HeapServiceStub):
@@ -81,6 +87,12 @@ class HeapServiceAsyncStub(HeapServiceStub):
     """Who holds an object, the nearest to a root first."""
     ListHeapReferences: _aio.UnaryUnaryMultiCallable[_heaps_pb2.ListHeapReferencesRequest, _heaps_pb2.ListHeapReferencesResponse]  # type: ignore[assignment]
     """What an object holds, in the order of the snapshot."""
+    ListHeapScopes: _aio.UnaryUnaryMultiCallable[_heaps_pb2.ListHeapScopesRequest, _heaps_pb2.ListHeapScopesResponse]  # type: ignore[assignment]
+    """Variables that JavaScript closures keep alive, and which of them nobody
+    reads; what keeps the most alive first. At most 100 scopes.
+    """
+    ListHeapDuplicateStrings: _aio.UnaryUnaryMultiCallable[_heaps_pb2.ListHeapDuplicateStringsRequest, _heaps_pb2.ListHeapDuplicateStringsResponse]  # type: ignore[assignment]
+    """Texts that many strings hold, those that waste the most first. At most 100."""
 
 class HeapServiceServicer(metaclass=_abc_1.ABCMeta):
     """Questions about the heap of one stored snapshot. The first one of a snapshot
@@ -141,5 +153,23 @@ class HeapServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_heaps_pb2.ListHeapReferencesResponse, _abc.Awaitable[_heaps_pb2.ListHeapReferencesResponse]]:
         """What an object holds, in the order of the snapshot."""
+
+    @_abc_1.abstractmethod
+    def ListHeapScopes(
+        self,
+        request: _heaps_pb2.ListHeapScopesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_heaps_pb2.ListHeapScopesResponse, _abc.Awaitable[_heaps_pb2.ListHeapScopesResponse]]:
+        """Variables that JavaScript closures keep alive, and which of them nobody
+        reads; what keeps the most alive first. At most 100 scopes.
+        """
+
+    @_abc_1.abstractmethod
+    def ListHeapDuplicateStrings(
+        self,
+        request: _heaps_pb2.ListHeapDuplicateStringsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_heaps_pb2.ListHeapDuplicateStringsResponse, _abc.Awaitable[_heaps_pb2.ListHeapDuplicateStringsResponse]]:
+        """Texts that many strings hold, those that waste the most first. At most 100."""
 
 def add_HeapServiceServicer_to_server(servicer: HeapServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -66,7 +66,7 @@ class ReportServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReports(self, request, context):
-        """Reports, newest first, without classes and documents. Idempotent.
+        """Reports, newest first, without classes, suspects and documents. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,7 +39,7 @@ class ReportServiceStub:
     finished.
     """
     ListReports: _grpc.UnaryUnaryMultiCallable[_reports_pb2.ListReportsRequest, _reports_pb2.ListReportsResponse]
-    """Reports, newest first, without classes and documents. Idempotent."""
+    """Reports, newest first, without classes, suspects and documents. Idempotent."""
     CompareSnapshots: _grpc.UnaryUnaryMultiCallable[_reports_pb2.CompareSnapshotsRequest, _reports_pb2.Report]
     """Compares any stored snapshots of one target, oldest first, and keeps the
     report, which belongs to no session. Idempotent: the same snapshots give
@@ -60,7 +60,7 @@ class ReportServiceAsyncStub(ReportServiceStub):
     finished.
     """
     ListReports: _aio.UnaryUnaryMultiCallable[_reports_pb2.ListReportsRequest, _reports_pb2.ListReportsResponse]  # type: ignore[assignment]
-    """Reports, newest first, without classes and documents. Idempotent."""
+    """Reports, newest first, without classes, suspects and documents. Idempotent."""
     CompareSnapshots: _aio.UnaryUnaryMultiCallable[_reports_pb2.CompareSnapshotsRequest, _reports_pb2.Report]  # type: ignore[assignment]
     """Compares any stored snapshots of one target, oldest first, and keeps the
     report, which belongs to no session. Idempotent: the same snapshots give
@@ -90,7 +90,7 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reports_pb2.ListReportsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reports_pb2.ListReportsResponse, _abc.Awaitable[_reports_pb2.ListReportsResponse]]:
-        """Reports, newest first, without classes and documents. Idempotent."""
+        """Reports, newest first, without classes, suspects and documents. Idempotent."""
 
     @_abc_1.abstractmethod
     def CompareSnapshots(

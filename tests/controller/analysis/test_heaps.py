@@ -124,6 +124,37 @@ async def test_a_heap_is_walked_over_http(stage):
         assert (len(inside["objects"]), inside["total_count"]) == (5, str(REPORTS))
         largest = (await http.get(f"{base}/objects?largest_shallow=true&page_size=1")).json()
         assert largest["objects"][0]["id"] == "5"  # with its table, as DevTools counts it
+        named = (await http.get(f"{base}/objects?name_contains=REPORT&page_size=1")).json()
+        assert (named["total_count"], named["objects"][0]["class_name"]) == (str(REPORTS), "Report")
+
+
+async def test_a_heap_says_what_it_knows_of_closures_texts_and_other_ways(stage):
+    """Scopes, duplicate strings, and retainers and paths without what is ignored."""
+    built = HeapBuilder()
+    window = built.node("object", "global", size=8, held_by=0, edge=("internal", "global"))
+    context = built.node("object", "system / Context", size=8, held_by=window)
+    report = built.node("object", "Report", size=8, held_by=window, edge=("property", "last"))
+    built.edge(context, "context", "report", report)
+    for _ in range(3):
+        built.node("string", "again", size=16, held_by=window)
+    base = f"/snapshots/{(await stage.upload(built.text())).id}/heap"
+    ids = {"report": 2 * report + 1, "window": 2 * window + 1, "context": 2 * context + 1}
+    async with stage.client() as http:
+        (scope,) = (await http.get(f"{base}/scopes")).json()["scopes"]
+        assert (scope["context_count"], scope["variables"][0]["name"]) == ("1", "report")
+        assert scope["variables"][0]["state"] == "not known"
+        texts = (await http.get(f"{base}/duplicate-strings")).json()
+        assert (texts["total_count"], texts["strings"][0]["wasted_size_bytes"]) == ("1", "32")
+        one = f"{base}/objects/{ids['report']}"
+        assert [s["label"] for s in (await http.get(one)).json()["path"]][-1] == "last"
+        without = {"ignored_object_ids": ids["window"]}
+        assert (await http.get(one, params=without)).json()["path"] == []
+        both = (await http.get(f"{one}/retainers")).json()["retainers"]
+        assert [row["label"] for row in both] == ["last", "report"]
+        rest = (await http.get(f"{one}/retainers", params=without)).json()["retainers"]
+        assert [row["object"]["id"] for row in rest] == [str(ids["context"])]
+        many = {"ignored_object_ids": [1] * 101}
+        assert (await http.get(one, params=many)).status_code == 400
 
 
 #: Paths, and what they answer.
@@ -137,6 +168,8 @@ STATUSES = {
     "{base}/objects?class_key=a&dominated_by=1": 400,
     "{base}/classes?filter=%00": 400,
     "{base}/classes?page_token=x": 400,
+    "{base}/objects?name_contains=%00": 400,
+    "{base}/objects/1001?ignored_object_ids=999999": 404,
     "{base}/objects?class_key=nothing": 200,
 }
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse
+from pydantic import Field
 
 from memwatch_controller.api.fields import bad_field
 from memwatch_controller.api.fields import ident as checked
@@ -14,6 +15,10 @@ from memwatch_proto.v1 import heaps_pb2 as pb
 
 _Snapshot = Annotated[str, Path(description="The snapshot's id.", max_length=256)]
 _Object = Annotated[int, Path(description="The object's id in it.", ge=0, le=2**64 - 1)]
+_Id = Annotated[int, Field(ge=0, le=2**64 - 1)]
+_Ignored = Annotated[
+    list[_Id] | None, Query(description="As if these objects held nothing.", max_length=100)
+]
 _PageSize = Annotated[int, Query(description="At most so many; 0: 100; at most 1000.", ge=0)]
 _PageToken = Annotated[str, Query(description="`next_page_token` of the page before.")]
 
@@ -24,6 +29,7 @@ def router(faces: Faces) -> APIRouter:
     _whole(routes, faces)
     _objects(routes, faces)
     _edges(routes, faces)
+    _findings(routes, faces)
     return routes
 
 
@@ -72,6 +78,9 @@ def _objects(routes: APIRouter, faces: Faces) -> None:
         largest_shallow: Annotated[
             bool, Query(description="The 10,000 that are the largest themselves.")
         ] = False,
+        name_contains: Annotated[
+            str, Query(description="Those whose name, or text, holds this.")
+        ] = "",
         page_size: _PageSize = 0,
         page_token: _PageToken = "",
     ) -> JSONResponse:
@@ -80,6 +89,7 @@ def _objects(routes: APIRouter, faces: Faces) -> None:
             "class_key": class_key or None,
             "dominated_by": dominated_by,
             "largest_shallow": largest_shallow or None,
+            "name_contains": name_contains or None,
         }
         chosen = {name: value for name, value in choices.items() if value is not None}
         if len(chosen) > 1:
@@ -97,9 +107,15 @@ def _objects(routes: APIRouter, faces: Faces) -> None:
         operation_id="GetHeapObject",
         responses=answers.of(pb.HeapObjectDetails),
     )
-    async def get_object(id: _Snapshot, object_id: _Object) -> JSONResponse:
+    async def get_object(
+        id: _Snapshot, object_id: _Object, ignored_object_ids: _Ignored = None
+    ) -> JSONResponse:
         """One object, with the shortest way to it from a root and what it hangs on."""
-        request = pb.GetHeapObjectRequest(snapshot_id=checked("id", id), object_id=object_id)
+        request = pb.GetHeapObjectRequest(
+            snapshot_id=checked("id", id),
+            object_id=object_id,
+            ignored_object_ids=ignored_object_ids or (),
+        )
         return await call(faces.heaps.GetHeapObject, request)
 
 
@@ -113,6 +129,7 @@ def _edges(routes: APIRouter, faces: Faces) -> None:
         id: _Snapshot,
         object_id: _Object,
         include_weak: Annotated[bool, Query(description="Weak edges too.")] = False,
+        ignored_object_ids: _Ignored = None,
         page_size: _PageSize = 0,
         page_token: _PageToken = "",
     ) -> JSONResponse:
@@ -121,6 +138,7 @@ def _edges(routes: APIRouter, faces: Faces) -> None:
             snapshot_id=checked("id", id),
             object_id=object_id,
             include_weak=include_weak,
+            ignored_object_ids=ignored_object_ids or (),
             page_size=min(page_size, 1_000),
             page_token=page_token,
         )
@@ -142,3 +160,37 @@ def _edges(routes: APIRouter, faces: Faces) -> None:
             page_token=page_token,
         )
         return await call(faces.heaps.ListHeapReferences, request)
+
+
+def _findings(routes: APIRouter, faces: Faces) -> None:
+    @routes.get(
+        "/scopes",
+        operation_id="ListHeapScopes",
+        responses=answers.of(pb.ListHeapScopesResponse),
+    )
+    async def list_scopes(
+        id: _Snapshot, page_size: _PageSize = 0, page_token: _PageToken = ""
+    ) -> JSONResponse:
+        """Variables that JavaScript closures keep alive, and which of them nobody reads."""
+        request = pb.ListHeapScopesRequest(
+            snapshot_id=checked("id", id),
+            page_size=min(page_size, 1_000),
+            page_token=page_token,
+        )
+        return await call(faces.heaps.ListHeapScopes, request)
+
+    @routes.get(
+        "/duplicate-strings",
+        operation_id="ListHeapDuplicateStrings",
+        responses=answers.of(pb.ListHeapDuplicateStringsResponse),
+    )
+    async def list_duplicate_strings(
+        id: _Snapshot, page_size: _PageSize = 0, page_token: _PageToken = ""
+    ) -> JSONResponse:
+        """Texts that many strings hold, those that waste the most first."""
+        request = pb.ListHeapDuplicateStringsRequest(
+            snapshot_id=checked("id", id),
+            page_size=min(page_size, 1_000),
+            page_token=page_token,
+        )
+        return await call(faces.heaps.ListHeapDuplicateStrings, request)
