@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from memwatch_agent.drivers.base import Manner
 from memwatch_agent.safety import Cost, Past, retained_bytes
 from memwatch_agent.statedir import write_atomically
 
@@ -38,6 +39,7 @@ class Record:
         retained_bytes: what the process kept of that afterwards.
         rss_after_bytes: its resident memory afterwards.
         duration_millis: how long it took.
+        manner: who wrote it; empty in records of older agents, when it was the process itself.
     """
 
     target_id: str
@@ -49,11 +51,19 @@ class Record:
     rss_after_bytes: int
     raw_size_bytes: int
     duration_millis: float
+    manner: str = ""
+
+    @property
+    def wrote(self) -> Manner:
+        """Who wrote the snapshot."""
+        return Manner.FORKED if self.manner == Manner.FORKED else Manner.BLOCKING
 
     @property
     def past(self) -> Past:
         """The record as the preflight takes it."""
-        cost = Cost(self.pause_millis, self.full_memory_bytes, self.raw_size_bytes)
+        cost = Cost(
+            self.pause_millis, self.full_memory_bytes, self.raw_size_bytes, self.duration_millis
+        )
         return Past(self.basis_bytes, cost)
 
     def retained_at(self, rss_bytes: int) -> float:

@@ -58,6 +58,8 @@ class Cost:
     pause_millis: float
     extra_memory_bytes: float
     raw_size_bytes: float
+    #: From the first command to the last byte.
+    duration_millis: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ def estimate(
         mean([one.pause_millis for one in scaled]),
         mean([one.extra_memory_bytes for one in scaled]),
         mean([one.raw_size_bytes for one in scaled]),
+        mean([one.duration_millis for one in scaled]),
     )
     return Estimate(cost, retained_bytes, len(past))
 
@@ -159,6 +162,7 @@ def _scaled(past: Past, basis: int) -> Cost:
         cost.pause_millis * factor,
         cost.extra_memory_bytes * factor,
         cost.raw_size_bytes * factor,
+        cost.duration_millis * factor,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from memwatch_agent.attempts import PauseMode
 from memwatch_agent.captures import Captures
 from memwatch_agent.drivers.base import Way
 from memwatch_agent.drivers.errors import DriverError
@@ -56,6 +57,12 @@ _WAYS = {
     common_pb2.CAPTURE_WAY_ATTACH: Way.ATTACH,
 }
 _PROFILE_KINDS = {number: kind for kind, number in KINDS.items()}
+_PAUSES = {
+    common_pb2.PAUSE_MODE_UNSPECIFIED: PauseMode.BLOCKING,
+    common_pb2.PAUSE_MODE_AUTO: PauseMode.AUTO,
+    common_pb2.PAUSE_MODE_NEVER: PauseMode.NEVER,
+    common_pb2.PAUSE_MODE_BLOCKING: PauseMode.BLOCKING,
+}
 _KINDS = (common_pb2.SNAPSHOT_KIND_UNSPECIFIED, common_pb2.SNAPSHOT_KIND_HEAP)
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -200,6 +207,8 @@ def capture_spec(request: agents_pb2.CaptureRequest) -> CaptureSpec:
         raise BadRequestError("kind", f"this agent cannot take kind {request.kind}; ask for HEAP")
     if request.way not in _WAYS:
         raise BadRequestError("way", f"this agent knows no way {request.way}; leave it out")
+    if request.pause not in _PAUSES:
+        raise BadRequestError("pause", f"this agent knows no mode {request.pause}; leave it out")
     return CaptureSpec(
         request_id=request.request_id,
         target_id=request.target_id,
@@ -208,6 +217,7 @@ def capture_spec(request: agents_pb2.CaptureRequest) -> CaptureSpec:
         session_id=request.session_id,
         phase=request.phase,
         max_pause_millis=request.max_pause_millis,
+        pause=_PAUSES[request.pause],
         timeout_seconds=(request.timeout_millis or DEFAULT_TIMEOUT_MILLIS) / 1000,
     )
 

@@ -5,12 +5,16 @@ import datetime
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
-from memwatch_agent import cgroups, safety
+from memwatch_agent import cgroups, forecasts
+from memwatch_agent.attempts import Attempts, PauseMode, Taken, Try, bounds, manners
 from memwatch_agent.drivers.base import (
+    Bounds,
     CaptureFacts,
     Link,
+    Manner,
     PauseSource,
     Progress,
     Stage,
@@ -18,6 +22,7 @@ from memwatch_agent.drivers.base import (
 )
 from memwatch_agent.drivers.errors import NoWayInError
 from memwatch_agent.figures import Drivers, Figures
+from memwatch_agent.forecasts import MANNERS, Size, forecast
 from memwatch_agent.history import History, Record
 from memwatch_agent.intake import Intake
 from memwatch_agent.spool import Blob, Spool
@@ -51,6 +56,7 @@ class CaptureSpec:
         way: None lets the agent choose.
         force: take it although the preflight says no.
         max_pause_millis: the longest pause allowed; 0: any.
+        pause: whether the target may stand still while the snapshot is written.
     """
 
     request_id: str
@@ -61,6 +67,7 @@ class CaptureSpec:
     phase: str = ""
     max_pause_millis: int = 0
     timeout_seconds: float = 1800.0
+    pause: PauseMode = PauseMode.AUTO
 
 
 @dataclass
@@ -87,6 +94,11 @@ class Course:
             preflight=self.preflight,
         )
 
+    def begun(self, intake: Intake) -> None:
+        """Hears of a try."""
+        self.intake = intake
+        self.stage = agents_pb2.CAPTURE_STAGE_CAPTURING
+
     def report(self, progress: Progress) -> None:
         """Takes in what a driver says."""
         self.stage = _STAGES[progress.stage]
@@ -100,6 +112,7 @@ class _Before:
     basis_bytes: int
     retained_bytes: float
     sample: common_pb2.MemorySample | None
+    plan: Sequence[tuple[Manner, Bounds]]
 
 
 class Taker:
@@ -167,52 +180,62 @@ class Taker:
         assert target.found.runtime is not None
         driver = self._drivers[target.found.runtime, way]
         course.stage = agents_pb2.CAPTURE_STAGE_CONNECTING
-        snapshot_id, intake = self._new_id(), None
+        snapshot_id, taken = self._new_id(), None
         try:
             async with driver.open(target.process) as link:
                 before = await self._preflight(link, way, spec, target, course)
-                writer = self._spool.create(snapshot_id)
-                intake = course.intake = Intake(writer)
-                course.stage = agents_pb2.CAPTURE_STAGE_CAPTURING
-                facts = await link.capture(intake.take, course.report)
+                attempts = Attempts(
+                    target.found.pid,
+                    link,
+                    self._spool,
+                    snapshot_id,
+                    partial(self._room, target),
+                    course.begun,
+                )
+                taken = await attempts.run(before.plan, course.report)
             course.stage = agents_pb2.CAPTURE_STAGE_FINISHING
-            blob = await intake.finish()
-            snapshot = snapshot_of(snapshot_id, spec, target, way, facts, blob, before, course)
-            await asyncio.to_thread(writer.keep, snapshot)
+            blob = await taken.intake.finish()
+            snapshot = snapshot_of(snapshot_id, spec, target, way, taken, blob, before, course)
+            await asyncio.to_thread(taken.writer.keep, snapshot)
         finally:
-            if intake is not None:
-                await intake.abort()  # does nothing to what was kept
-        self._learn(way, target, facts, before)
+            if taken is not None:
+                await taken.intake.abort()  # does nothing to what was kept
+        self._learn(way, target, taken.facts, before)
         return snapshot
 
     async def _preflight(
         self, link: Link, way: Way, spec: CaptureSpec, target: Target, course: Course
     ) -> _Before:
-        """Predicts the cost and compares it with what there is.
+        """Predicts the cost of each manner and compares it with what there is.
 
         Raises:
             HeadroomError, PauseBudgetError: the capture must not go on, and is not forced.
+            CannotForkError: it must not stop the target, and nothing else can be had.
         """
+        wanted = manners(spec.pause, link, target.found.pid)
         heap = await link.figures()
         self._figures.learn(target.id, heap)
         sample = await asyncio.to_thread(self._roster.sample, target, heap)
         room = await asyncio.to_thread(self._room, target)
         rss = sample.rss_bytes if sample else 0
-        basis = safety.basis_bytes(target.process, heap, rss)
+        size = Size.of(target.process, heap, rss)
         past = self._history.past(target.id, kin(way, target))
         retained = past[0].retained_at(rss) if past and past[0].target_id == target.id else 0.0
-        general = safety.general_cost(target.process, basis, heap.walker)
-        estimate = safety.estimate(general, basis, [one.past for one in past], retained)
-        refused = safety.refusal(target.found.pid, estimate, room, spec.max_pause_millis)
-        course.preflight = safety.to_pb(estimate, room, refused)
+        all_ = [
+            forecast(target.process, size, manner, past, retained, room, spec.max_pause_millis)
+            for manner in wanted
+        ]
+        course.preflight = forecasts.to_pb(all_, room)
         course.stage = agents_pb2.CAPTURE_STAGE_PREFLIGHT
-        last = past[0].duration_millis if past else 0.0
-        course.expected_seconds = max(estimate.cost.pause_millis, last) / 1000
-        if refused is not None and not spec.force:
-            raise refused
-        if refused is not None:
-            course.notes.append(f"{FORCED_NOTE}{refused}")
-        return _Before(self._now(), basis, retained, sample)
+        allowed = [one for one in all_ if one.refused is None] or (all_ if spec.force else [])
+        if not allowed:
+            assert all_[0].refused is not None
+            raise all_[0].refused
+        if allowed[0].refused is not None:
+            course.notes.append(f"{FORCED_NOTE}{allowed[0].refused}")
+        course.expected_seconds = allowed[0].estimate.cost.duration_millis / 1000
+        plan = [(one.manner, bounds(room, one.estimate.cost.duration_millis)) for one in allowed]
+        return _Before(self._now(), size.basis_bytes, retained, sample, plan)
 
     def _room(self, target: Target) -> cgroups.Level | None:
         """The level with the least headroom, among the target's cgroups and the machine."""
@@ -221,7 +244,9 @@ class Taker:
         return cgroups.tightest([*levels, host] if host else levels)
 
     def _learn(self, way: Way, target: Target, facts: CaptureFacts, before: _Before) -> None:
-        full = before.retained_bytes + facts.extra_memory_bytes
+        # A child takes nothing of what the process kept from before, and leaves it nothing.
+        kept = 0.0 if facts.manner is Manner.FORKED else before.retained_bytes
+        full = kept + facts.extra_memory_bytes
         grown = facts.rss_after_bytes - facts.rss_before_bytes
         record = Record(
             target_id=target.id,
@@ -233,6 +258,7 @@ class Taker:
             rss_after_bytes=facts.rss_after_bytes,
             raw_size_bytes=facts.size_bytes,
             duration_millis=facts.duration_millis,
+            manner=str(facts.manner or ""),
         )
         if before.basis_bytes:
             self._history.learn(record)
@@ -249,13 +275,13 @@ def snapshot_of(
     spec: CaptureSpec,
     target: Target,
     way: Way,
-    facts: CaptureFacts,
+    taken: Taken,
     blob: Blob,
     before: _Before,
     course: Course,
 ) -> snapshots_pb2.Snapshot:
     """The metadata of a snapshot that was just taken."""
-    found = target.found
+    found, facts = target.found, taken.facts
     snapshot = snapshots_pb2.Snapshot(
         id=snapshot_id,
         request_id=spec.request_id,
@@ -272,10 +298,10 @@ def snapshot_of(
         raw_sha256=blob.raw_sha256,
         stored_size_bytes=blob.stored_size_bytes,
         stored_sha256=blob.stored_sha256,
-        cost=_cost(facts),
+        cost=cost_of(taken),
         file_name=file_name(found.container.container_id, found.pid, before.began, spec.phase),
         memory=before.sample,
-        notes=[*course.notes, *facts.notes],
+        notes=[*course.notes, *fallback_notes(taken.tries), *facts.notes],
         id_epoch=facts.id_epoch,
         walk=snapshots_pb2.HeapWalk(**asdict(facts.walk)) if facts.walk else None,
     )
@@ -283,15 +309,38 @@ def snapshot_of(
     return snapshot
 
 
-def _cost(facts: CaptureFacts) -> common_pb2.CaptureCost:
+def fallback_notes(tries: Sequence[Try]) -> list[str]:
+    """Says why the target stood still although a child was to write the snapshot."""
+    if len(tries) < 2 or tries[-1].manner is Manner.FORKED:
+        return []
+    failed = [one for one in tries if one.failure]
+    again = f" ({len(failed)} tries)" if len(failed) > 1 else ""
+    return [f"not taken in a forked child{again}: {failed[-1].failure}"]
+
+
+def cost_of(taken: Taken) -> common_pb2.CaptureCost:
+    """What all tries together cost the target."""
+    facts, tries = taken.facts, taken.tries
     return common_pb2.CaptureCost(
-        pause_millis=round(facts.pause_millis),
+        pause_millis=round(max(one.pause_millis for one in tries)),
+        manner=MANNERS[facts.manner] if facts.manner else common_pb2.CAPTURE_MANNER_UNSPECIFIED,
+        tries=[_try(one) for one in tries] if len(tries) > 1 else [],
         pause_source=PAUSE_SOURCES[facts.pause_source],
         cpu_millis=facts.cpu_millis,
         extra_memory_bytes=facts.extra_memory_bytes,
         rss_before_bytes=facts.rss_before_bytes,
         rss_after_bytes=facts.rss_after_bytes,
         duration_millis=round(facts.duration_millis),
+    )
+
+
+def _try(one: Try) -> common_pb2.CaptureTry:
+    return common_pb2.CaptureTry(
+        manner=MANNERS[one.manner],
+        failure=one.failure,
+        pause_millis=round(one.pause_millis),
+        duration_millis=round(one.duration_millis),
+        extra_memory_bytes=one.extra_memory_bytes,
     )
 
 

@@ -84,8 +84,8 @@ function preparedDirectory() {
   return directory;
 }
 
-function newHook(addonPlaces) {
-  return { ticks: startTicks(), connections: 0, heapRuns: false, fork: null, addonPlaces };
+function newHook(lent) {
+  return { ticks: startTicks(), connections: 0, heapRuns: false, fork: null, lent };
 }
 
 function start() {
@@ -492,19 +492,42 @@ function forkedHeap(connection, id, options) {
 /** The addon, loaded once and when it is first needed; or why it cannot be. */
 function loadedAddon(hook) {
   if (hook.fork) return hook.fork;
-  const places = hook.addonPlaces || [require('path').join(__dirname, ADDON)];
   const missing = [];
-  for (const place of places) {
+  for (const load of waysToLoad(hook.lent)) {
     const loaded = { exports: {} };
     try {
-      process.dlopen(loaded, place);
+      load(loaded);
       hook.fork = { addon: loaded.exports };
       return hook.fork;
     } catch (error) {
       missing.push(String(error.message || error));
     }
   }
-  return { missing: `its addon cannot be loaded (${missing.join('; ') || 'nobody says where it is'})` };
+  return { missing: `its addon cannot be loaded (${missing.join('; ') || 'the agent has none'})` };
+}
+
+/** Ways to the addon: beside this file, or what an agent lends to a process that it attaches to. */
+function waysToLoad(lent) {
+  const from = (place) => (loaded) => process.dlopen(loaded, place);
+  if (!lent) return [from(require('path').join(__dirname, ADDON))];
+  const ways = lent.places.map(from);
+  if (lent.base64) ways.push((loaded) => loadFromBytes(loaded, Buffer.from(lent.base64, 'base64')));
+  return ways;
+}
+
+/** By a file that is there for a moment, in a directory of our own. */
+function loadFromBytes(loaded, bytes) {
+  const fs = require('fs');
+  const path = require('path');
+  const directory = fs.mkdtempSync(path.join(require('os').tmpdir(), 'memwatch-'));
+  const file = path.join(directory, ADDON);
+  try {
+    fs.writeFileSync(file, bytes, { mode: 0o700 });
+    process.dlopen(loaded, file);
+  } finally {
+    quietly(() => fs.unlinkSync(file));
+    fs.rmdirSync(directory);
+  }
 }
 
 function begin(connection, id, job, options, end) {
@@ -598,10 +621,10 @@ function whyItFailed({ cause, message, peakBytes, status }) {
 /**
  * For an agent that has put this file into a process through its inspector: connects to the agent
  * instead of listening. When that connection ends, all that is left in the process is the addon,
- * if a snapshot was forked; it is found at one of `addonPlaces`.
+ * if a snapshot was forked: `lent` says where it is found.
  */
-function dial(port, token, addonPlaces) {
-  const hook = newHook(addonPlaces);
+function dial(port, token, lent) {
+  const hook = newHook(lent || { places: [], base64: '' });
   const socket = require('net').connect({ host: '127.0.0.1', port });
   socket.unref();
   socket.on('error', () => {});

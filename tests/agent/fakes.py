@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from memwatch_agent.captures import Captures
 from memwatch_agent.containers import Container
 from memwatch_agent.drivers.base import (
+    Bounds,
     CaptureFacts,
     Driver,
     HeapFigures,
+    Manner,
     PauseSource,
     Process,
     Progress,
@@ -112,6 +115,10 @@ class FakeDriver(Driver):
         self.open_error: DriverError | None = None
         self.error: Exception | None = None
         self.opened = self.closed = self.taken = 0
+        self.manners: tuple[Manner, ...] = (Manner.BLOCKING,)
+        self.cannot_fork = "its hook is too old to fork"
+        self.forks: list[Bounds] = []
+        self.fork_errors: list[Exception] = []
 
     @asynccontextmanager
     async def open(self, target: Process):
@@ -125,6 +132,14 @@ class FakeDriver(Driver):
 
     async def figures(self) -> HeapFigures:
         return self.heap
+
+    async def capture_forked(self, sink: Sink, report: Report, bounds: Bounds) -> CaptureFacts:
+        self.forks.append(bounds)
+        if self.fork_errors:
+            await sink(self.data[:1])
+            raise self.fork_errors.pop(0)
+        facts = await self.capture(sink, report)
+        return replace(facts, manner=Manner.FORKED, pause_millis=1.4)
 
     async def capture(self, sink: Sink, report: Report) -> CaptureFacts:
         self.taken += 1
@@ -147,6 +162,7 @@ class FakeDriver(Driver):
             duration_millis=20.0,
             id_epoch="epoch",
             notes=("from the driver",),
+            manner=Manner.BLOCKING,
         )
 
 

@@ -10,7 +10,7 @@ when the block ends, however it ends:
         facts = await link.capture(sink, report)
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -30,6 +30,17 @@ class Way(StrEnum):
 
     HOOK = "hook"
     ATTACH = "attach"
+
+
+class Manner(StrEnum):
+    """Who writes a snapshot.
+
+    A child that the process forks, for which it stands still for the fork alone; or the process
+    itself, which stands still until it is done.
+    """
+
+    FORKED = "forked"
+    BLOCKING = "blocking"
 
 
 class Stage(StrEnum):
@@ -135,6 +146,7 @@ class CaptureFacts:
             word here; "" says that this snapshot's ids compare with no other's.
         notes: what a reader of the snapshot should know.
         walk: what a heap walker of ours saw; None where the runtime wrote the snapshot itself.
+        manner: who wrote it; None where nobody said.
     """
 
     size_bytes: int
@@ -149,6 +161,15 @@ class CaptureFacts:
     id_epoch: str
     notes: tuple[str, ...] = ()
     walk: HeapWalk | None = None
+    manner: Manner | None = None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a forked child may take at most; 0: any."""
+
+    seconds: float = 0.0
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,6 +192,14 @@ Report = Callable[[Progress], None]
 class Link(Protocol):
     """An open way into one process; for one snapshot."""
 
+    @property
+    def manners(self) -> Sequence[Manner]:
+        """Who may write it, best first."""
+
+    @property
+    def cannot_fork(self) -> str:
+        """Why FORKED is not among them, in a clause; empty where it is."""
+
     async def figures(self) -> HeapFigures:
         """How big the heap is, asked without pausing the target noticeably."""
 
@@ -179,6 +208,15 @@ class Link(Protocol):
 
         Raises:
             DriverError: it went wrong; what the sink has is worthless.
+        """
+
+    async def capture_forked(self, sink: Sink, report: Report, bounds: Bounds) -> CaptureFacts:
+        """The same from a forked child, once; only where FORKED is among the manners.
+
+        Raises:
+            CannotForkError: the target cannot fork after all.
+            ForkFailedError: the child failed; another one may not.
+            DriverError: it went wrong otherwise.
         """
 
 

@@ -6,7 +6,7 @@ hook there and shuts the inspector.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,8 +16,10 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from memwatch_agent.drivers import cdp, identity, inspector
 from memwatch_agent.drivers.artifact import Artifact, Throttled
 from memwatch_agent.drivers.base import (
+    Bounds,
     CaptureFacts,
     HeapFigures,
+    Manner,
     PauseSource,
     Process,
     Progress,
@@ -26,7 +28,12 @@ from memwatch_agent.drivers.base import (
     Stage,
 )
 from memwatch_agent.drivers.cost import CostMeter
-from memwatch_agent.drivers.errors import CaptureFailedError, DriverError, TargetEndedError
+from memwatch_agent.drivers.errors import (
+    CannotForkError,
+    CaptureFailedError,
+    DriverError,
+    TargetEndedError,
+)
 from memwatch_agent.drivers.sockets import TcpRow
 
 #: The app's own thread answers commands; one that is busy for longer cannot be measured anyway.
@@ -34,10 +41,6 @@ ANSWER_SECONDS = 10.0
 
 #: What the target says of itself is cut here.
 MAX_NOTE_CHARS = 200
-
-#: Messages of up to 1 MiB that wait for the sink; after them the socket is left unread.
-MAX_QUEUE = 4
-
 
 #: Messages of up to 1 MiB that wait for the sink; after them the socket is left unread.
 MAX_QUEUE = 4
@@ -73,6 +76,20 @@ class NodeLink:
         self._cdp = cdp.Connection()
         self._waiting: dict[int, str] = {}  # the method of each command that is not answered
         self._results: dict[int, Mapping[str, Any]] = {}
+
+    @property
+    def manners(self) -> Sequence[Manner]:
+        """The inspector's thread is the app's own: it stands still."""
+        return (Manner.BLOCKING,)
+
+    @property
+    def cannot_fork(self) -> str:
+        """Why not, in a clause."""
+        return "its snapshot comes over the inspector"
+
+    async def capture_forked(self, sink: Sink, report: Report, bounds: Bounds) -> CaptureFacts:
+        """Not to be had."""
+        raise CannotForkError(self._target.pid, self.cannot_fork)
 
     async def figures(self) -> HeapFigures:
         """V8's used heap and its limit."""
@@ -125,6 +142,7 @@ class NodeLink:
                 duration_millis=duration,
                 id_epoch="",  # V8 numbers all objects anew once this connection ends
                 notes=tuple(self._notes),
+                manner=Manner.BLOCKING,
             )
 
     async def _taken(self, artifact: Artifact, report: Report) -> float | None:

@@ -7,6 +7,8 @@
     ├── InspectorNotTargetError   another process answers where the target should
     ├── InspectorExposedError     the target's inspector listens on a public address
     ├── TargetBusyError             the target is taking another snapshot, or ending one
+    ├── CannotForkError           the target cannot take it in a forked child
+    ├── ForkFailedError           a forked child did not take it
     ├── CaptureFailedError        it began, and went wrong half-way
     │   └── RecordingFailedError    the same of a recording
     ├── KindUnsupportedError      the target does not record this kind of profile
@@ -81,6 +83,40 @@ class CaptureFailedError(DriverError):
     """The snapshot began and did not come to its end."""
 
     reason = Reason.CAPTURE_FAILED
+
+
+class CannotForkError(DriverError):
+    """No child of the target can take the snapshot: it must stand still for it."""
+
+    reason = Reason.CANNOT_FORK
+
+
+class ForkFailedError(DriverError):
+    """A forked child of the target did not take the snapshot; the target served on.
+
+    Attributes:
+        kind: a word for the cause: `stuck`, `quiet`, `crashed`, `memory` …
+        pause_millis, duration_millis, extra_memory_bytes: what the try cost.
+    """
+
+    reason = Reason.FORK_FAILED
+
+    def __init__(
+        self,
+        pid: int,
+        cause: str,
+        next_step: str = "",
+        *,
+        kind: str = "",
+        pause_millis: float = 0.0,
+        duration_millis: float = 0.0,
+        extra_memory_bytes: int = 0,
+    ) -> None:
+        super().__init__(pid, cause, next_step)
+        self.kind = kind
+        self.pause_millis = pause_millis
+        self.duration_millis = duration_millis
+        self.extra_memory_bytes = extra_memory_bytes
 
 
 class KindUnsupportedError(DriverError):

@@ -4,27 +4,33 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from memwatch_agent.drivers import hookwire
 from memwatch_agent.drivers.artifact import Artifact, Throttled
 from memwatch_agent.drivers.base import (
+    Bounds,
     CaptureFacts,
     HeapFigures,
+    Manner,
     PauseSource,
     Process,
     Progress,
     Report,
+    Runtime,
     Sink,
     Stage,
     Way,
 )
 from memwatch_agent.drivers.cost import CostMeter
 from memwatch_agent.drivers.errors import (
+    CannotForkError,
     CaptureFailedError,
     DriverError,
+    ForkFailedError,
     InspectorNotTargetError,
     NoWayInError,
     TargetBusyError,
@@ -153,6 +159,7 @@ class HookLink:
         async for event in self._events(ANSWER_SECONDS):
             if isinstance(event, hookwire.Hello):
                 self._check(event)
+                self.hello = event
                 return event
         raise await self.ended("its hook closed the connection at once")
 
@@ -170,6 +177,19 @@ class HookLink:
                 f"its hook speaks version {hello.protocol}, this agent {hookwire.PROTOCOL}",
                 "bring hook and agent to the same version",
             )
+
+    @property
+    def manners(self) -> Sequence[Manner]:
+        """CPython's hook always forks; Node's does where it knows how."""
+        if self._target.runtime is Runtime.PYTHON:
+            return (Manner.FORKED,)
+        forks = Manner.FORKED in self.hello.pauses
+        return (Manner.FORKED, Manner.BLOCKING) if forks else (Manner.BLOCKING,)
+
+    @property
+    def cannot_fork(self) -> str:
+        """Why not, in a clause."""
+        return "" if Manner.FORKED in self.manners else "its hook is too old to fork"
 
     async def stats(self, types: int = 0) -> Mapping[str, Any]:
         """The hook's own figures, as the wire's `stats` command tells them."""
@@ -193,9 +213,27 @@ class HookLink:
 
     async def capture(self, sink: Sink, report: Report) -> CaptureFacts:
         """Asks for `heap` and passes the bytes on; see `Link.capture`."""
+        return await self._captured(sink, report, {})
+
+    async def capture_forked(self, sink: Sink, report: Report, bounds: Bounds) -> CaptureFacts:
+        """Asks for `heap` from a child; see `Link.capture_forked`."""
+        if self._target.runtime is Runtime.PYTHON:
+            return await self.capture(sink, report)
+        options: dict[str, Any] = {"pause": str(Manner.FORKED)}
+        if bounds.seconds:
+            options["deadline_millis"] = round(bounds.seconds * 1000)
+        if bounds.memory_bytes:
+            options["max_bytes"] = bounds.memory_bytes
+        facts = await self._captured(sink, report, options)
+        # V8 numbered the objects in a child that is gone.
+        return replace(facts, id_epoch="")
+
+    async def _captured(
+        self, sink: Sink, report: Report, options: Mapping[str, Any]
+    ) -> CaptureFacts:
         artifact = Artifact(sink)
         async with CostMeter(self._target) as meter:
-            self._writer.write(self._wire.request("heap"))
+            self._writer.write(self._wire.request("heap", options))
             result = await self._received(artifact, report)
             said = result.get("size_bytes")
             if said != artifact.size_bytes or not artifact.complete:
@@ -237,20 +275,22 @@ class HookLink:
 
     def _facts(self, size: int, meter: CostMeter, result: Mapping[str, Any]) -> CaptureFacts:
         pause = believed(result.get("pause_millis"))
+        extra = amount(result.get("extra_memory_bytes")) or 0
+        forked = result.get("pause") == Manner.FORKED or self._target.runtime is Runtime.PYTHON
         return CaptureFacts(
             size_bytes=size,
             objects=amount(result.get("objects")),
             pause_millis=meter.duration_millis if pause is None else pause,
             pause_source=PauseSource.ROUND_TRIP if pause is None else PauseSource.RUNTIME,
             cpu_millis=amount(result.get("cpu_millis")) or meter.cpu_millis,
-            extra_memory_bytes=max(
-                amount(result.get("extra_memory_bytes")) or 0, meter.extra_memory_bytes
-            ),
+            # What the app itself takes meanwhile is no cost of a child.
+            extra_memory_bytes=extra if forked and extra else max(extra, meter.extra_memory_bytes),
             rss_before_bytes=meter.rss_before_bytes,
             rss_after_bytes=meter.rss_bytes,
             duration_millis=meter.duration_millis,
             id_epoch=self.epoch,
             notes=(*self.notes, *believed_notes(result.get("notes"))),
+            manner=Manner.FORKED if forked else Manner.BLOCKING,
         )
 
     async def _ask(self, command: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -287,6 +327,18 @@ class HookLink:
     def _refused(self, event: hookwire.Failed) -> DriverError:
         if event.reason == "BUSY":
             return TargetBusyError(self._target.pid, "its hook is taking a snapshot already")
+        if event.reason == "CANNOT_FORK":
+            return CannotForkError(self._target.pid, event.message, "let it pause")
+        if event.reason == "CHILD_FAILED" and event.details.get("pause") == Manner.FORKED:
+            return ForkFailedError(
+                self._target.pid,
+                event.message,
+                "try again, or let it pause",
+                kind=str(event.details.get("cause", ""))[:MAX_NOTE_CHARS],
+                pause_millis=believed(event.details.get("pause_millis")) or 0.0,
+                duration_millis=believed(event.details.get("duration_millis")) or 0.0,
+                extra_memory_bytes=amount(event.details.get("extra_memory_bytes")) or 0,
+            )
         return CaptureFailedError(
             self._target.pid, f"its hook says {event.reason}: {event.message}"
         )

@@ -8,7 +8,7 @@ bytes in tests/vectors/hook_wire.json pin all three.
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -52,6 +52,8 @@ class Hello:
     service: str
     commands: tuple[str, ...]
     formats: tuple[str, ...] = ()
+    #: What the option `pause` of `heap` may be; empty where the hook does not know it.
+    pauses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class Failed:
 
     reason: str
     message: str
+    #: What else stands beside them, such as what a child cost that failed.
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 Event = Hello | Progress | Data | Result | Failed
@@ -192,7 +196,7 @@ class Connection:
             return Progress(_text(fields, "stage"), _whole(fields, "done"), _whole(fields, "total"))
         self._running = False
         if type_ == FrameType.ERROR:
-            return Failed(_text(fields, "reason"), _text(fields, "message"))
+            return _failed(fields)
         result = fields.get("result")
         if not isinstance(result, dict):
             raise WireError("RESULT without a result")
@@ -208,6 +212,12 @@ def _check_length(type_: int, length: int) -> None:
 _JSON_FRAMES = frozenset(FrameType) - {FrameType.DATA, FrameType.CANCEL, FrameType.STOP}
 
 
+def _failed(fields: Mapping[str, Any]) -> Failed:
+    known = ("id", "reason", "message")
+    details = {name: value for name, value in fields.items() if name not in known}
+    return Failed(_text(fields, "reason"), _text(fields, "message"), details)
+
+
 def _hello(fields: Mapping[str, Any]) -> Hello:
     return Hello(
         protocol=_whole(fields, "protocol"),
@@ -219,6 +229,7 @@ def _hello(fields: Mapping[str, Any]) -> Hello:
         service=_text(fields, "service"),
         commands=_words(fields, "commands"),
         formats=_words(fields, "formats"),
+        pauses=_words(fields, "pauses"),
     )
 
 

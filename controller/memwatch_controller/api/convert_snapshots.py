@@ -18,7 +18,7 @@ _PAUSE_SOURCES = {
     model.PauseSource.ROUND_TRIP: common_pb2.PAUSE_SOURCE_ROUND_TRIP,
 }
 _PAUSE_MODES = {
-    model.PauseMode.AUTO: common_pb2.PAUSE_MODE_AUTO,
+    model.PauseMode.AUTO: common_pb2.PAUSE_MODE_UNSPECIFIED,
     model.PauseMode.NEVER: common_pb2.PAUSE_MODE_NEVER,
     model.PauseMode.BLOCKING: common_pb2.PAUSE_MODE_BLOCKING,
 }

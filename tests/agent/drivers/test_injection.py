@@ -26,7 +26,7 @@ def us() -> Process:
 
 def port_and_token(expression: str) -> tuple[int, bytes]:
     """What the expression tells the hook."""
-    match = re.search(r'\.dial\((\d+), "([0-9a-f]{32})"\)', expression)
+    match = re.search(r'\.dial\((\d+), "([0-9a-f]{32})", \{"places"', expression)
     assert match
     return int(match[1]), match[2].encode()
 
