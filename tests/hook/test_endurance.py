@@ -1,0 +1,21 @@
+"""The short version of bench/python_endurance.py: a busy service endures being captured."""
+
+import pytest
+
+from bench import python_endurance
+from tests.hook.conftest import hook_environment
+
+SNAPSHOTS = 15
+OBJECTS = 20_000  # that the service keeps
+
+
+@pytest.mark.parametrize(("server", "minor"), [("threads", "3.12"), ("gunicorn", "3.13")])
+def test_a_busy_service_endures_snapshots(server, minor):
+    """Every request is answered; no child, thread, descriptor or memory is left of a snapshot."""
+    hook_environment("c")
+    outcome = python_endurance.endure(server, minor, SNAPSHOTS, quiet_seconds=0.2)
+    if outcome is None:
+        pytest.skip(f"{server} is not installed for CPython {minor}: make test installs it")
+    assert python_endurance.problems(outcome, SNAPSHOTS) == []
+    assert outcome.loaded
+    assert outcome.objects > OBJECTS
