@@ -24,6 +24,7 @@ $(VENV)/installed: pyproject.toml hook/pyproject.toml hook/setup.py $(wildcard h
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -e '.[agent,controller,analysis,dev]' -e ./hook
+	@$(BIN)/python -m memwatch_heap.warm 2>/dev/null
 	@touch $@
 
 demo: $(VENV)/installed
