@@ -40,6 +40,8 @@ _HEAP_ANSWERS = (
     "HeapObjectDetails",
     "ListHeapRetainersResponse",
     "ListHeapReferencesResponse",
+    "ListHeapScopesResponse",
+    "ListHeapDuplicateStringsResponse",
 )
 
 _ROOTS = (
