@@ -2,6 +2,7 @@
 #   make demo    the main job end to end on two leaking services   (KEEP=1 leaves it running)
 #   make test    the tests                                         (TESTS=tests/agent for a part)
 #   make images  the Docker images            (BASE=python:3.13-slim, NETWORK=none after make wheels)
+#   make hooks   both hooks with their C parts, for every CPython at hand, in build/hooks: what an init container copies
 #   make check   exactly what CI runs: format, lint, arrows, types, generated code, tests
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -12,7 +13,7 @@ TESTS ?= tests
 WORKERS ?= 2
 PROTOS := $(wildcard proto/memwatch_proto/v1/*.proto)
 
-.PHONY: help demo test check lint types arrows proto proto-check fmt bench wheels images clean
+.PHONY: help hooks hook-wheels demo test check lint types arrows proto proto-check fmt bench wheels images clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -34,6 +35,16 @@ test: $(VENV)/installed
 	@$(BIN)/python -m tests.support.runtimes
 	@$(BIN)/python -m tests.support.fork_addon
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS) $(ARGS)
+
+# deploy/docker/hooks.py puts what is here into images. Without a compiler the hooks work, slower.
+hooks: $(VENV)/installed
+	@$(BIN)/python hook/build.py folder build/hooks/python
+	@$(BIN)/python -m tests.support.fork_addon
+	@mkdir -p build/hooks/node && cp hook/node/*.cjs build/hooks/node
+	@cp hook/node/*.node build/hooks/node 2>/dev/null || true
+
+hook-wheels: $(VENV)/installed
+	@$(BIN)/python hook/build.py wheels build/hook-wheels
 
 # Programs are started and killed on two shared cores: a failed test gets one second try, and the summary names it.
 check: ARGS += --reruns 1 -rR

@@ -4,6 +4,8 @@
 #define _GNU_SOURCE
 #include "child.h"
 
+enum { ORDER_VERSION = 1 }; /* of the arguments below: as ORDER in walker.py, which may come from another folder */
+
 static int parse_levels(PyObject *levels)
 {
     guard.level_count = 0;
@@ -178,7 +180,8 @@ static int learn_types(void)
 PyMODINIT_FUNC PyInit__walker(void)
 {
     PyObject *module = PyModule_Create(&definition);
-    if (module == NULL || learn_types() < 0 || PyModule_AddIntConstant(module, "BUILT_FOR", PY_VERSION_HEX) < 0) {
+    if (module == NULL || learn_types() < 0 || PyModule_AddIntConstant(module, "BUILT_FOR", PY_VERSION_HEX) < 0 ||
+        PyModule_AddIntConstant(module, "ORDER", ORDER_VERSION) < 0) {
         Py_XDECREF(module);
         return NULL;
     }

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .options import HeapOptions
 
 
+ORDER = 1  # of what the C walker is given: it may have been found in another folder
+
+
 class Order:
     """What a walk works on; collected in the app just before the fork.
 
@@ -179,6 +182,8 @@ def _load_c() -> tuple[Any | None, str]:
     except ImportError:
         why = layouts.refusal(sys.hexversion, sys.hexversion, free_threaded)
         return None, why or "the C walker was not built for this interpreter"
+    if getattr(module, "ORDER", None) != ORDER:
+        return None, "the C walker is of another version of the hook"
     why = layouts.refusal(module.BUILT_FOR, sys.hexversion, free_threaded)
     if why is not None:
         return None, why

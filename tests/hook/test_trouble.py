@@ -28,10 +28,10 @@ def test_a_walk_that_goes_wrong_costs_the_child_alone(hook_dir, tmp_path, minor,
     (tmp_path / "memory.stat").write_text("inactive_file 1000\n")
     env = {**os.environ, **hook_environment(walker), "MEMWATCH_HOOK_DIR": str(hook_dir)}
     command = [interpreter(minor), APP, tmp_path]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=env, **pipes) as target:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, text=True) as target:
         try:
-            assert target.stdout.readline() == "ready\n"
+            assert heard(target) == "ready"
             [path] = wait_for_sockets(hook_dir, pid=target.pid)
             with connected(path) as client:
 
@@ -64,4 +64,9 @@ def say(target, word):
     """Chooses the next trouble, and waits until it is set up."""
     target.stdin.write(word + "\n")
     target.stdin.flush()
-    assert target.stdout.readline() == word + "\n"
+    assert heard(target) == word
+
+
+def heard(target):
+    """The next line that the target says."""
+    return target.stdout.readline().strip()
