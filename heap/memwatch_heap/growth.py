@@ -238,12 +238,21 @@ class Growth:
 
     def held_by(self, ledger: Ledger, owners: Sequence[int], group: int) -> Rows:
         """The rows of a ledger that are of a class and have one of some owners (ids)."""
+        rows = self._rows_by(ledger, owners)
+        found: Rows = rows[ledger.group[rows] == group]
+        return found
+
+    def items_of(self, ledger: Ledger, owner: int) -> Rows:
+        """The rows of a ledger that are items of an owner (id)."""
+        rows = self._rows_by(ledger, (owner,))
+        found: Rows = rows[ledger.item[rows]]
+        return found
+
+    def _rows_by(self, ledger: Ledger, owners: Sequence[int]) -> Rows:
         owned = self._owned.get(id(ledger))
         if owned is None:
             owned = self._owned[id(ledger)] = Owned(ledger.owner)
-        rows = owned.by(owners)
-        found: Rows = rows[ledger.group[rows] == group]
-        return found
+        return owned.by(owners)
 
     def follow(self, keys: Sequence[tuple[tuple[int, ...], int]]) -> Series:
         """The series of the items of a class: per snapshot, the holders' ids and the class."""

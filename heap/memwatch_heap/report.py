@@ -75,6 +75,28 @@ class Cleared:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """A holder that holds more than it did, leak or not.
+
+    Attributes:
+        path: it in words. container_class, container_id: what it is, in the last snapshot.
+        counts, shallow_bytes: of the objects it holds directly, at each snapshot.
+        retained_bytes: what it keeps alive, at each snapshot.
+        new, gone, survived: of the objects it holds, between the first snapshot and the last.
+    """
+
+    path: str
+    container_class: str
+    container_id: int
+    counts: tuple[int, ...]
+    shallow_bytes: tuple[int, ...]
+    retained_bytes: tuple[int, ...]
+    new: int
+    gone: int
+    survived: int
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotFacts:
     """One of the snapshots compared."""
 
@@ -95,6 +117,7 @@ class Verdict:
         explained: the share of them that is in the suspects.
         suspects: heaviest first, leaking ones before the others. left_out: more that are not
             listed. cleared: what changed and is no suspect.
+        holders: that hold most bytes more than they did, leaks or not.
     """
 
     verdict: str
@@ -107,6 +130,7 @@ class Verdict:
     suspects: tuple[Suspect, ...]
     left_out: int
     cleared: tuple[Cleared, ...]
+    holders: tuple[Holder, ...] = ()
 
     @property
     def grown_bytes(self) -> int:
@@ -131,6 +155,8 @@ class Verdict:
         return document
 
     def _smaller(self) -> "Verdict | None":
+        if self.holders:
+            return replace(self, holders=self.holders[:-1])
         if self.cleared:
             return replace(self, cleared=self.cleared[:-1])
         if len(self.suspects) > 1:

@@ -12,11 +12,12 @@ from memwatch_heap.basis import Basis, find_basis
 from memwatch_heap.course import Course, Tell
 from memwatch_heap.graph import HeapGraph
 from memwatch_heap.growth import Growth, Ledger, Names, Series, identities, make_ledger, slot_of
+from memwatch_heap.holder_growth import grown_holders
 from memwatch_heap.holders import ITEM, NO_EDGE, NOISE, Holders, find_holders
 from memwatch_heap.locations import Place, Sources, is_engine_script
 from memwatch_heap.owned import Owned
 from memwatch_heap.paths import Paths
-from memwatch_heap.report import Cleared, SnapshotFacts, Suspect, Verdict, Where
+from memwatch_heap.report import Cleared, Holder, SnapshotFacts, Suspect, Verdict, Where
 from memwatch_heap.rules import LIMITS
 from memwatch_heap.sharing import Pile
 from memwatch_heap.sites import Site, find_sites
@@ -26,7 +27,7 @@ from memwatch_heap.words import Said, class_word, say
 Snapshot = Path | str | HeapGraph
 Mask = NDArray[np.bool_]
 
-_MANY = 10  # cleared containers that are listed
+_MANY = 10  # cleared containers, and grown holders, that are listed
 _KEYS = 20  # properties of an object that are looked for in the code
 
 
@@ -150,7 +151,29 @@ class _Inquiry:
         ]
         suspects.sort(key=lambda s: (s.state != State.LEAKING, -s.new_bytes, s.path))
         cleared = [self._cleared(f) for f in findings if not f.judgement.state.is_suspect]
-        return _conclude(self._facts(), self._seconds(), new_bytes, suspects, cleared)
+        verdict = _conclude(self._facts(), self._seconds(), new_bytes, suspects, cleared)
+        return replace(verdict, holders=self._grown())
+
+    def _grown(self) -> tuple[Holder, ...]:
+        """The holders that hold most bytes more, leaks or not."""
+        rows = grown_holders(self._growth, _MANY)
+        graph = self._holders.graph
+        nodes = [graph.node_of(row.id) for row in rows]
+        said = [say(self._holders, self._paths.to(node), node, linked=False) for node in nodes]
+        return tuple(
+            Holder(
+                path=str(words),
+                container_class=class_word(self._holders.group_of(node)),
+                container_id=row.id,
+                counts=row.counts,
+                shallow_bytes=row.shallow_bytes,
+                retained_bytes=row.retained_bytes,
+                new=row.new,
+                gone=row.gone,
+                survived=row.survived,
+            )
+            for row, node, words in zip(rows, nodes, said, strict=True)
+        )
 
     def _moot(self, site: Site) -> bool:
         """Whether the containers that objects are spread over are other ones themselves now."""

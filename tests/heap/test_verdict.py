@@ -25,6 +25,19 @@ def test_a_map_that_only_grows_is_the_suspect():
     assert suspect.container_id == 1003
 
 
+def test_growth_is_told_holder_by_holder():
+    """Counts and sizes at each snapshot, and what came, went and stayed, leak or not."""
+    heaps = [
+        with_cache(reports(first, last), table_id=1001 + last)
+        for first, last in ((0, 20), (10, 50), (20, 80))
+    ]
+    (holder,) = (h for h in explain(heaps).holders if h.container_id == 1003)
+    assert (holder.path, holder.container_class) == ("app.js: cache (Map)", "Map")
+    assert (holder.counts, holder.shallow_bytes) == ((20, 40, 60), (800, 1600, 2400))
+    assert holder.retained_bytes == (880, 1680, 2480)
+    assert (holder.new, holder.gone, holder.survived) == (60, 20, 0)
+
+
 def test_two_snapshots_are_enough():
     """A container that held objects before, and let none go, is a leak at once."""
     verdict = explain([with_cache(reports(0, 20)), with_cache(reports(0, 50))])

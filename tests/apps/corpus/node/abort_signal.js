@@ -1,5 +1,5 @@
 // Requests listen to the abort signal of the whole process and never stop listening.
-// truth: {"verdict": "leaking", "holder": "shutdown.#signal", "kind": "EventTarget", "class": "Listener", "per_unit": 1, "at": "addEventListener"}
+// truth: {"verdict": "leaking", "holder": "shutdown.#signal or shutdown[<symbol signal>]", "kind": "EventTarget", "class": "Listener", "per_unit": 1, "at": "addEventListener"}
 'use strict';
 const { setMaxListeners } = require('node:events');
 const { serve } = require('./harness');
