@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 
@@ -19,8 +20,16 @@ def main() -> int:
 
         return asyncio.run(app.run(settings))
     except AgentError as error:
-        print(f"memwatch-agent: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+        print(f"memwatch-agent: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return _wait() if "--stay" in sys.argv[1:] else 2
+
+
+def _wait() -> int:
+    """Does nothing until SIGTERM: a container that ends would be started again for ever."""
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    signal.sigwait(ends)
+    return 0
 
 
 if __name__ == "__main__":

@@ -157,6 +157,11 @@ def _parser() -> argparse.ArgumentParser:
         help="let every caller in; only on loopback or a Unix socket",
     )
     parser.add_argument(
+        "--stay",
+        action="store_true",
+        help="wait for SIGTERM also where the agent cannot start: a sidecar never fails its pod",
+    )
+    parser.add_argument(
         "--end-with-input",
         action="store_true",
         help="stop when the standard input ends: the command that started the agent is gone",
