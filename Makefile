@@ -18,8 +18,7 @@ PROTOS := $(wildcard proto/memwatch_proto/v1/*.proto)
 help:
 	@sed -n 's/^#   //p' Makefile
 
-# The hook's C parts are built into its folder: what they are made of must be newer nowhere.
-$(VENV)/installed: pyproject.toml hook/pyproject.toml hook/setup.py $(wildcard hook/csrc/*)
+$(VENV)/installed: pyproject.toml hook/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "cannot set up memwatch with '$(PYTHON)': Python 3.11 or newer is needed; run make PYTHON=python3.11 …" >&2; exit 1; }
 	@echo "→ setting up $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
@@ -28,10 +27,15 @@ $(VENV)/installed: pyproject.toml hook/pyproject.toml hook/setup.py $(wildcard h
 	@$(BIN)/python -m memwatch_heap.warm 2>/dev/null
 	@touch $@
 
-demo: $(VENV)/installed
+# The hook's C parts are built into its folder: anew when what they are made of has changed.
+$(VENV)/hook-built: $(VENV)/installed hook/setup.py $(wildcard hook/csrc/*)
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -e ./hook
+	@touch $@
+
+demo: $(VENV)/hook-built
 	@$(BIN)/python deploy/demo/demo.py $(if $(KEEP),--keep)
 
-test: $(VENV)/installed
+test: $(VENV)/hook-built
 	@$(BIN)/python -m tests.support.runtimes
 	@$(BIN)/python -m tests.support.fork_addon
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS) $(ARGS)
@@ -74,7 +78,7 @@ proto-check: proto
 fmt: $(VENV)/installed
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: $(VENV)/installed
+bench: $(VENV)/hook-built
 	@$(BIN)/python -m bench $(ARGS)
 
 # Every wheel that the images need, so that they are built without a network.

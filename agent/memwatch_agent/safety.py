@@ -26,8 +26,8 @@ _NODE_OLDEST_PAUSE = NODE_PAUSE_PER_MB[0][1]
 
 #: A forked Python copies what it touches and builds its own tables.
 PYTHON_MEMORY_PER_RSS = 2.0
-#: The C walker's child makes small tables (8 MB and 1.5 % of RSS at most); the rest is for pages that
-#: the app writes meanwhile. The child ends itself before the limit is reached.
+#: The C walker's child makes small tables (8 MB and 1.5 % of RSS at most); the rest is for pages
+#: that the app writes meanwhile. The child ends itself before the limit is reached.
 PYTHON_C_MEMORY_PER_RSS = 0.1
 PYTHON_C_MEMORY_BYTES = 24 * _MB
 PYTHON_RAW_PER_RSS = 1.0

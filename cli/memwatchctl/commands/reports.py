@@ -120,6 +120,8 @@ def show(out: Output, report: "Report", top: int = TOP, stored: bool = True) -> 
     for note in report.notes:
         out.line(f"note: {note}")
     out.line(f"heap: {_totals(report.before)} before, {_totals(report.after)} after")
+    if report.before.rss_bytes and report.after.rss_bytes:
+        out.line(f"process: {_memory(report.before)} before, {_memory(report.after)} after")
     out.line()
     hidden = show_classes(out, report.classes, top)
     if hidden and stored:
@@ -141,6 +143,11 @@ def show_classes(out: Output, classes: Sequence["ClassGrowth"], top: int) -> int
 
 def _totals(totals: "HeapTotals") -> str:
     return f"{totals.object_count:,} objects, {size(totals.shallow_size_bytes)}"
+
+
+def _memory(totals: "HeapTotals") -> str:
+    """RSS, and what of it no object explains: slack of the allocator, C libraries, buffers."""
+    return f"{size(totals.rss_bytes)}, {size(totals.unexplained_bytes)} of it in no object"
 
 
 def _changed(row: "ClassGrowth") -> bool:

@@ -187,6 +187,21 @@ COLUMNS: Sequence[Column["Snapshot"]] = (
 )
 
 
+def _walk(snapshot: "Snapshot") -> list[tuple[str, str]]:
+    """How the heap was walked, and how much of the process it explains."""
+    walk = snapshot.walk
+    if not snapshot.HasField("walk"):
+        return []
+    rate = walk.objects / max(walk.walk_millis, 1) / 1000
+    by = f"{walk.walker or 'unknown'} walker" + (f", {walk.way}" if walk.way else "")
+    unexplained = max(0, walk.rss_bytes - walk.heap_bytes)
+    return [
+        ("Walked", f"{walk.objects:,} objects in {walk.walk_millis} ms, {rate:.1f} M/s ({by})"),
+        ("In objects", size(walk.heap_bytes)),
+        ("In no object", f"{size(unexplained)} of {size(walk.rss_bytes)} RSS"),
+    ]
+
+
 def _show(out: Output, snapshot: "Snapshot") -> None:
     cost, memory = snapshot.cost, snapshot.memory
     out.pairs(
@@ -212,6 +227,7 @@ def _show(out: Output, snapshot: "Snapshot") -> None:
             ("Extra memory", size(cost.extra_memory_bytes) if cost.extra_memory_bytes else ""),
             ("Duration", f"{cost.duration_millis} ms" if cost.duration_millis else ""),
             ("RSS then", size(memory.rss_bytes) if memory.HasField("rss_bytes") else ""),
+            *_walk(snapshot),
             *(("Note", note) for note in snapshot.notes),
         ]
     )

@@ -19,6 +19,9 @@ _NAMED = 3
 #: Growth below this is not named: every heap moves by as much between two snapshots.
 _NOISE_BYTES = 4 * 1024
 
+#: Memory outside the objects that grew by less than this is an allocator's usual breathing.
+_UNEXPLAINED_BYTES = 16 * 1024 * 1024
+
 
 def document(
     report_id: str,
@@ -42,10 +45,10 @@ def document(
             _snapshot(snapshot, totals)
             for snapshot, totals in zip(snapshots, found.totals, strict=True)
         ],
-        "before": _totals(found.totals[0]),
-        "after": _totals(found.totals[-1]),
+        "before": _totals(snapshots[0], found.totals[0]),
+        "after": _totals(snapshots[-1], found.totals[-1]),
         "verdict": found.verdict,
-        "notes": list(found.notes),
+        "notes": [*found.notes, *_unexplained_growth(snapshots)],
         "class_count": found.class_count,
         "classes": [_class(change) for change in found.classes],
     }
@@ -140,15 +143,40 @@ def _snapshot(snapshot: Snapshot, totals: Totals) -> dict[str, Any]:
         "capture_time": iso_time(snapshot.capture_time),
         "late": snapshot.late,
         "raw_size_bytes": snapshot.raw_size_bytes,
-        **_totals(totals),
+        **_totals(snapshot, totals),
     }
 
 
-def _totals(totals: Totals) -> dict[str, Any]:
+def _totals(snapshot: Snapshot, totals: Totals) -> dict[str, Any]:
     return {
         "object_count": totals.object_count,
         "shallow_size_bytes": totals.shallow_size_bytes,
+        **_memory(snapshot),
     }
+
+
+def _memory(snapshot: Snapshot) -> dict[str, int]:
+    """The process's memory, and what of it no object explains, where a walker of ours saw both."""
+    walk = snapshot.walk
+    if walk is None or not walk.rss_bytes:
+        return {}
+    unexplained = max(0, walk.rss_bytes - walk.heap_bytes)
+    return {"rss_bytes": walk.rss_bytes, "unexplained_bytes": unexplained}
+
+
+def _unexplained_growth(snapshots: Sequence[Snapshot]) -> list[str]:
+    """A note where the process grew, and mostly outside its objects."""
+    before, after = _memory(snapshots[0]), _memory(snapshots[-1])
+    if not before or not after:
+        return []
+    grown = after["rss_bytes"] - before["rss_bytes"]
+    outside = after["unexplained_bytes"] - before["unexplained_bytes"]
+    if outside < _UNEXPLAINED_BYTES or outside < grown / 2:
+        return []
+    return [
+        f"the process grew by {size_words(grown)}, and {size_words(outside)} of it is in no "
+        "object: an allocator that keeps freed memory, or C code; a native profile shows which"
+    ]
 
 
 def _class(change: ClassChange) -> dict[str, Any]:

@@ -142,12 +142,16 @@ class ClearedContainer(_message.Message):
     def __init__(self, path: _Optional[str] = ..., state: _Optional[str] = ..., counts: _Optional[_Iterable[int]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class HeapTotals(_message.Message):
-    __slots__ = ("object_count", "shallow_size_bytes")
+    __slots__ = ("object_count", "shallow_size_bytes", "rss_bytes", "unexplained_bytes")
     OBJECT_COUNT_FIELD_NUMBER: _ClassVar[int]
     SHALLOW_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UNEXPLAINED_BYTES_FIELD_NUMBER: _ClassVar[int]
     object_count: int
     shallow_size_bytes: int
-    def __init__(self, object_count: _Optional[int] = ..., shallow_size_bytes: _Optional[int] = ...) -> None: ...
+    rss_bytes: int
+    unexplained_bytes: int
+    def __init__(self, object_count: _Optional[int] = ..., shallow_size_bytes: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., unexplained_bytes: _Optional[int] = ...) -> None: ...
 
 class ClassGrowth(_message.Message):
     __slots__ = ("class_name", "count_before", "count_after", "shallow_size_before_bytes", "shallow_size_after_bytes", "new_count", "gone_count", "new_size_bytes", "gone_size_bytes")

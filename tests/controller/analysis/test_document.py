@@ -6,12 +6,16 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memwatch_controller import model
 from memwatch_controller.analysis import document
 from memwatch_controller.analysis.jobs import ClassChange, Comparison, Totals
 from tests.controller.builders import snapshot
 
 DOCS = Path(__file__).parents[3] / "docs" / "formats" / "report.md"
-PAIR = (snapshot("n-1", capture_time=0), snapshot("n-2", phase="after", capture_time=300_000))
+PAIR = (
+    snapshot("n-1", capture_time=0, walk=None),
+    snapshot("n-2", phase="after", capture_time=300_000, walk=None),
+)
 
 
 def change(name: str, before: int, after: int, each: int = 64) -> ClassChange:
@@ -28,6 +32,35 @@ def comparison(*changes: ClassChange, by_id: bool = True) -> Comparison:
     objects = sum(c.count_before for c in changes), sum(c.count_after for c in changes)
     totals = (Totals(objects[0], before), Totals(objects[1], after))
     return Comparison(by_id, totals, changes, len(changes))
+
+
+def walked(number: int, rss: int, heap: int):
+    """A snapshot of a walker's, with the process's memory then."""
+    walk = model.HeapWalk(walker="c", objects=9, heap_bytes=heap << 20, rss_bytes=rss << 20)
+    return snapshot(f"n-{number}", capture_time=number, walk=walk)
+
+
+def test_memory_in_no_object_has_its_own_line():
+    """RSS less the objects stands beside each snapshot; a note says where most growth is there."""
+    found = comparison(change("Report", 1000, 5000))
+    made = document.document("r", "s", "t", 1, (walked(1, 100, 60), walked(2, 190, 70)), found)
+    assert (made["before"]["rss_bytes"], made["before"]["unexplained_bytes"]) == (
+        100 << 20,
+        40 << 20,
+    )
+    assert made["after"]["unexplained_bytes"] == 120 << 20
+    assert made["snapshots"][1]["unexplained_bytes"] == 120 << 20
+    [note] = made["notes"]
+    assert note.startswith("the process grew by 90.0 MiB, and 80.0 MiB of it is in no object")
+
+
+def test_memory_that_objects_explain_needs_no_note():
+    """Growth of objects, and snapshots without a walker's figures, have no such note."""
+    found = comparison(change("Report", 1000, 5000))
+    for pair in ((walked(1, 100, 60), walked(2, 190, 145)), PAIR, (PAIR[0], walked(2, 190, 70))):
+        assert document.document("r", "s", "t", 1, pair, found)["notes"] == []
+    plain = document.document("r", "s", "t", 1, PAIR, found)
+    assert "unexplained_bytes" not in plain["before"]
 
 
 def test_summary_names_what_grew_with_figures():
