@@ -333,10 +333,12 @@ def _nothing_left(folder: Path, session: int, pids: set[int]) -> None:
         os.killpg(session, signal.SIGKILL)  # children of a script that was told to end
     processes.wait_until(lambda: not any(_alive(pid) for pid in pids), 10, "its end")
     env = {**walkers.environment("py"), "MEMWATCH_HOOK_DIR": str(folder)}
-    sweep = [sys.executable, "-c", "import time; time.sleep(0.6)"]
-    subprocess.run(sweep, env={**os.environ, **env}, check=True)
-    left = [path for path in sockets(folder) if int(path.name.split("-")[1]) in pids]
-    assert not left, left
+    with processes.running([sys.executable, "-c", "import time; time.sleep(60)"], env=env):
+
+        def gone() -> bool:
+            return not any(int(path.name.split("-")[1]) in pids for path in sockets(folder))
+
+        processes.wait_until(gone, 15, "its sockets to be removed")
 
 
 def _alive(pid: int) -> bool:
