@@ -104,9 +104,8 @@ def main(arguments: Sequence[str]) -> None:
             for way in WAYS:
                 cpu = statistics.median(row["cpu"] for row in rows[way])
                 rss = statistics.median(row["rss"] for row in rows[way]) / 1048576
-                print(
-                    f"| {kind} | {way} | {cpu:.1f} | {cpu / plain:.3f} | {1e6 / cpu:,.0f} | {rss:.1f} |"
-                )
+                row = (f"{cpu:.1f}", f"{cpu / plain:.3f}", f"{1e6 / cpu:,.0f}", f"{rss:.1f}")
+                print(f"| {kind} | {way} | {' | '.join(row)} |")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ child begins with nothing, so that no count is told twice.
 
 from __future__ import annotations
 
+import os
 import re
 from bisect import bisect_left
 
@@ -46,6 +47,8 @@ COMBINATIONS = ("sum", "max", "min")
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BYTES = tuple(float(1 << bits) for bits in (12, 16, 18, 20, 22, 24, 26, 28, 30))
+
+PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Taken by the agent ("service") and by histograms.
@@ -263,15 +266,45 @@ def dropped() -> int:
     return store.dropped
 
 
-def rss_bytes() -> int | None:
-    """The resident memory of this process now: some 5 µs."""
-    import os
+class _Statm:
+    """This process's `/proc/self/statm`, kept open: a look costs about 1 µs instead of 3.
 
-    try:
-        descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    The descriptor is looked at each time, for an app may close it (a daemon closes all it has), and
+    the number may be another file's then; after a fork it would still tell of the parent.
+    """
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._descriptor = -1
+        self._identity = (0, 0)
+
+    def rss_bytes(self) -> int:
+        """The resident memory now."""
+        if self._pid != os.getpid() or not self._is_ours():
+            self._reopen()
+        return int(os.pread(self._descriptor, 128, 0).split()[1]) * PAGE_BYTES
+
+    def _is_ours(self) -> bool:
         try:
-            return int(os.read(descriptor, 128).split()[1]) * os.sysconf("SC_PAGESIZE")
-        finally:
-            os.close(descriptor)
+            found = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._identity
+
+    def _reopen(self) -> None:
+        if self._descriptor >= 0 and self._is_ours():
+            os.close(self._descriptor)
+        self._descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        found = os.fstat(self._descriptor)
+        self._identity, self._pid = (found.st_dev, found.st_ino), os.getpid()
+
+
+_statm = _Statm()
+
+
+def rss_bytes() -> int | None:
+    """The resident memory of this process now."""
+    try:
+        return _statm.rss_bytes()
     except Exception:
         return None

@@ -1,6 +1,7 @@
 """`metrics.py`: what an app tells, bounded, kept whole over threads and forgotten over forks."""
 
 import json
+import os
 import threading
 
 import pytest
@@ -178,6 +179,23 @@ def test_an_agent_asks_for_pages_and_a_child_begins_anew(some_python, hooked, ho
     assert [row["series"] for row in child["families"]] == [[[["south"], 5.0]]]
     assert parent["next"] is None
     assert parent["dropped"] == 0
+
+
+def test_memory_is_this_process_s_also_when_descriptors_are_closed_and_after_a_fork():
+    """A daemon that closes everything, a number that is another file's now, a fork: all seen."""
+    statm = metrics._Statm()
+    assert statm.rss_bytes() > 1_000_000
+    number = statm._descriptor
+    os.close(number)
+    assert statm.rss_bytes() > 1_000_000
+    os.dup2(os.open(os.devnull, os.O_RDONLY), statm._descriptor)
+    stolen = statm._descriptor
+    assert statm.rss_bytes() > 1_000_000
+    assert os.readlink(f"/proc/self/fd/{stolen}") == os.devnull
+    os.close(stolen)
+    statm._pid = 1  # as a forked child finds it
+    assert statm.rss_bytes() > 1_000_000
+    assert statm._pid == os.getpid()
 
 
 def test_ready_made_calls(monkeypatch):
