@@ -21,6 +21,8 @@ from memwatch_proto.status import from_rpc_error
 from memwatch_proto.v1 import (
     controllers_pb2,
     controllers_pb2_grpc,
+    profiles_pb2,
+    profiles_pb2_grpc,
     reports_pb2,
     reports_pb2_grpc,
     sessions_pb2,
@@ -111,7 +113,7 @@ def translated(error: grpc.RpcError, address: str) -> CliError:
     failure = from_rpc_error(error)
     if failure.code is grpc.StatusCode.UNAVAILABLE and failure.reason == "UNAVAILABLE":
         return UnreachableError(address, _short_cause(failure.message))
-    if failure.code is grpc.StatusCode.UNIMPLEMENTED:
+    if failure.code is grpc.StatusCode.UNIMPLEMENTED and failure.reason == "UNIMPLEMENTED":
         return CallError(
             failure.reason,
             f"cannot use the server at '{address}': it does not know this call; "
@@ -165,6 +167,7 @@ class Controller:
         self._sessions = sessions_pb2_grpc.SessionServiceStub(self._channel)
         self._snapshots = snapshots_pb2_grpc.SnapshotServiceStub(self._channel)
         self._reports = reports_pb2_grpc.ReportServiceStub(self._channel)
+        self._profiles = profiles_pb2_grpc.ProfileServiceStub(self._channel)
         self._controllers = controllers_pb2_grpc.ControllerServiceStub(self._channel)
 
     def __enter__(self) -> "Controller":
@@ -309,6 +312,88 @@ class Controller:
             return self._call(self._reports.ListReports, request)
 
         return _paged(page, lambda response: response.reports, limit)
+
+    def start_profile(
+        self,
+        selector: targets_pb2.TargetSelector,
+        kind: int,
+        options: profiles_pb2.ProfileOptions,
+        force: bool,
+    ) -> profiles_pb2.Profile:
+        """Starts a recording."""
+        wanted: Any = kind
+        request = profiles_pb2.StartProfileRequest(
+            request_id=str(uuid.uuid4()),
+            selector=selector,
+            kind=wanted,
+            options=options,
+            force=force,
+        )
+        return self._call(self._profiles.StartProfile, request)
+
+    def stop_profile(self, profile_id: str) -> profiles_pb2.Profile:
+        """Ends a recording before its time."""
+        request = profiles_pb2.StopProfileRequest(id=profile_id)
+        return self._call(self._profiles.StopProfile, request)
+
+    def profile(self, profile_id: str) -> profiles_pb2.Profile:
+        """One profile."""
+        request = profiles_pb2.GetProfileRequest(id=profile_id)
+        return self._call(self._profiles.GetProfile, request)
+
+    def profiles(
+        self, states: Iterable[int], kind: int, service: str, target_id: str, limit: int
+    ) -> Iterator[profiles_pb2.Profile]:
+        """Profiles, newest first, at most `limit` (0: all)."""
+        wanted: Any = list(states)
+        wanted_kind: Any = kind
+
+        def page(size: int, token: str) -> profiles_pb2.ListProfilesResponse:
+            request = profiles_pb2.ListProfilesRequest(
+                states=wanted,
+                kind=wanted_kind,
+                service=service,
+                target_id=target_id,
+                page_size=size,
+                page_token=token,
+            )
+            return self._call(self._profiles.ListProfiles, request)
+
+        return _paged(page, lambda response: response.profiles, limit)
+
+    def delete_profile(self, profile_id: str) -> None:
+        """Deletes a finished profile."""
+        request = profiles_pb2.DeleteProfileRequest(id=profile_id)
+        self._call(self._profiles.DeleteProfile, request)
+
+    def profile_report(
+        self, profile_id: str, report: str, format_: str, base_id: str, limit: int
+    ) -> tuple[profiles_pb2.ProfileReportHeader, Iterator[bytes]]:
+        """A report's header, and its bytes as they come; making it may take minutes."""
+        request = profiles_pb2.GetProfileReportRequest(
+            id=profile_id, report=report, format=format_, base_id=base_id, limit=limit
+        )
+        with self._translating():
+            parts = self._profiles.GetProfileReport(
+                request, timeout=COMPARE_SECONDS, metadata=self._metadata
+            )
+            header = next(iter(parts)).header
+
+        def data() -> Iterator[bytes]:
+            with self._translating():
+                for part in parts:
+                    yield part.data
+
+        return header, data()
+
+    def cleanup_profiles(
+        self, older_than_millis: int, dry_run: bool
+    ) -> profiles_pb2.CleanupProfilesResponse:
+        """Deletes old profiles."""
+        request = profiles_pb2.CleanupProfilesRequest(
+            older_than_millis=older_than_millis, dry_run=dry_run
+        )
+        return self._call(self._profiles.CleanupProfiles, request)
 
     def _call(self, method: Callable[..., T], request: object) -> T:
         """One call with deadline and token."""

@@ -20,7 +20,7 @@ def parse(text: str, bare_unit: str = "m") -> int:
     """
     millis = _sum_of_parts(text.strip(), bare_unit)
     if millis is None:
-        unit = {"m": "minutes", "ms": "milliseconds"}[bare_unit]
+        unit = {"m": "minutes", "ms": "milliseconds", "s": "seconds", "d": "days"}[bare_unit]
         raise ValueError(f"'{text[:40]}' is no length of time; write 5 ({unit}), 30s, 5m, 2h or 1d")
     if not 1 <= millis <= MAX_MILLIS:
         raise ValueError(f"'{text[:40]}' is out of range; from 1ms to 366d are possible")

@@ -62,6 +62,9 @@ _CODES: Mapping[str, ExitCode] = {
     "RESOURCE_EXHAUSTED": ExitCode.BUSY,
     "CAPTURE_IN_PROGRESS": ExitCode.BUSY,
     "TOO_MANY_SESSIONS": ExitCode.BUSY,
+    "TOO_MANY_PROFILES": ExitCode.BUSY,
+    "PROFILE_KIND_UNSUPPORTED": ExitCode.REFUSED,
+    "PROFILER_MISSING": ExitCode.REFUSED,
 }
 
 
@@ -213,6 +216,20 @@ class SessionError(CliError):
         where = f" in phase '{self.phase}'" if self.phase else ""
         cause = f": {self.message}" if self.message else ""
         return f"cannot finish session '{self.session_id}': it {self.state}{where}{cause}"
+
+
+class ProfileError(CliError):
+    """A profile that did not come to a good end."""
+
+    def __init__(self, profile_id: str, state: str, cause: str, code: ExitCode) -> None:
+        super().__init__(profile_id, state, cause)
+        self.profile_id, self.state, self.cause = profile_id, state, cause
+        self.code = code
+
+    def __str__(self) -> str:
+        if not self.cause:
+            return f"cannot finish profile '{self.profile_id}': it was {self.state}"
+        return f"cannot finish profile '{self.profile_id}': {self.cause}"
 
 
 class EngineError(CliError):

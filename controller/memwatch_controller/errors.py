@@ -24,7 +24,8 @@ ControllerError
 ├── OffsetOutOfRangeError    a download asked to start beyond the end
 ├── SnapshotInUseError       a session still needs it
 ├── AnalysisError            the snapshots could not be compared
-│   └── AnalysisTooLargeError  it needs more memory than there is
+│   ├── AnalysisTooLargeError  it needs more memory than there is
+│   └── ProfileReportError   a report of a profile could not be made
 └── StartError               the program cannot start with these settings
 
 `api/status.py` turns each into a `memwatch_proto.status.Failure`; a session that
@@ -593,6 +594,23 @@ class AnalysisTooLargeError(AnalysisError):
             "allowed_bytes": str(self.allowed_bytes),
             "free_bytes": str(self.free_bytes),
         }
+
+
+class ProfileReportError(AnalysisError):
+    """A report of a profile could not be made."""
+
+    def __init__(self, report: str, profile_id: str, cause: str) -> None:
+        super().__init__("", cause, f"make report '{report}' of profile '{profile_id}'")
+        self.report = report
+        self.profile_id = profile_id
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The profile and the report."""
+        return {"profile_id": self.profile_id, "report": self.report}
+
+    def __str__(self) -> str:
+        return f"cannot {self.doing}: {self.cause}; the artifact is kept: report 'artifact'"
 
 
 class StartError(ControllerError):

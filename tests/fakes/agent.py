@@ -40,6 +40,7 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
         abandoned: requests whose call was cancelled while it was held.
         calls: names of the calls.
         stops: request ids of recordings that were asked to end.
+        freed: set when something was discarded.
         forgets: whether it knows nothing of recordings it is asked to join.
         originals: what source maps tell, by script and line.
     """
@@ -55,6 +56,7 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
     calls: list[str] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
     forgets: bool = False
+    freed: asyncio.Event = field(default_factory=asyncio.Event)
     originals: dict[tuple[str, int], agents_pb2.SourcePlace] = field(default_factory=dict)
     spool: dict[str, tuple[snapshots_pb2.Snapshot, bytes]] = field(default_factory=dict)
 
@@ -143,6 +145,7 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
         """Forgets a snapshot."""
         self.discarded.append(request.snapshot_id)
         self.spool = {k: v for k, v in self.spool.items() if v[0].id != request.snapshot_id}
+        self.freed.set()
         return agents_pb2.DiscardResponse()
 
     def record(self, request: agents_pb2.RecordProfileRequest) -> snapshots_pb2.Snapshot:

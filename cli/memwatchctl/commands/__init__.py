@@ -35,6 +35,7 @@ TABLE: Mapping[str, Entry] = {
     "targets": Entry(_LOOKING, "targets", "Processes that can be captured."),
     "sessions": Entry(_LOOKING, "sessions", "Timed captures: list, follow, cancel."),
     "snapshots": Entry(_LOOKING, "snapshots", "Stored snapshots: list, download, upload."),
+    "profiles": Entry(_LOOKING, "profiles", "Recordings: types, allocations, native memory."),
     "reports": Entry(_LOOKING, "reports", "What the analysis of a session found."),
     "analyze": Entry(_OFFLINE, "analyze", "What one snapshot file holds, by class."),
     "compare": Entry(_OFFLINE, "compare", "Which objects leak, from two snapshot files or more."),

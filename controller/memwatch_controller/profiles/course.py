@@ -213,7 +213,7 @@ class Course:
             return replace(profile, state=state, update_time=self._now(), **facts)  # type: ignore[arg-type]
 
         changed = await self._rows.change(id, change)
-        _log.info("profile changed", event=str(event), state=changed.state if changed else "")
+        _log.info("profile changed", by=str(event), state=changed.state if changed else "gone")
         return changed
 
     async def _fail(self, id: str, reason: str, message: str) -> None:

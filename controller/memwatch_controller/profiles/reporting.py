@@ -11,7 +11,11 @@ from memwatch_controller.analysis.guard import BASE_BYTES
 from memwatch_controller.analysis.jobs import JobFailedError
 from memwatch_controller.analysis.room import NoRoomError
 from memwatch_controller.analysis.runner import Runner
-from memwatch_controller.errors import AnalysisError, AnalysisTooLargeError, InvalidArgumentError
+from memwatch_controller.errors import (
+    AnalysisTooLargeError,
+    InvalidArgumentError,
+    ProfileReportError,
+)
 from memwatch_controller.profile import Artifact, Profile
 from memwatch_controller.profiles import catalogue
 from memwatch_controller.snapshots.names import safe_name
@@ -79,7 +83,7 @@ class Reporter:
 
         Raises:
             InvalidArgumentError: there is no such report.
-            AnalysisError: it cannot be made.
+            ProfileReportError, AnalysisTooLargeError: it cannot be made.
             BlobLostError: the artifact is gone.
         """
         info, chosen_format = catalogue.chosen(profile, order.report, order.format)
@@ -126,7 +130,7 @@ class Reporter:
         except NoRoomError as no:
             raise AnalysisTooLargeError("", needed, no.allowed_bytes, no.free_bytes, doing) from no
         except JobFailedError as error:
-            raise AnalysisError("", str(error), doing) from error
+            raise ProfileReportError(job.report, profile.id, str(error)) from error
 
 
 def _rendered(artifact: Artifact, report: str, chosen_format: str, output: Path) -> Rendered:

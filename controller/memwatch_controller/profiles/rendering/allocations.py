@@ -71,7 +71,7 @@ def render_stacks(job: RenderJob, path: Path, _base: Path | None) -> None:
     for row, stack in _sorted(by_stack):
         frames = [f"{file}:{line}" for file, line in stack]
         rows.append({"location": " ← ".join(frames[:_SHOWN_FRAMES]), **row, "frames": frames})
-    columns = (("location", "stack, innermost first", "text"), *_FIGURES)
+    columns = (*_FIGURES, ("location", "stack, innermost first", "text"))
     documents.write(job, documents.table(job, columns, rows, _totals(found)))
 
 

@@ -181,7 +181,7 @@ def render_stats(job: RenderJob, path: Path, _base: Path | None) -> None:
     with _opened(job, path) as reader:
         if reader.metadata.file_format is memray.FileFormat.AGGREGATED_ALLOCATIONS:
             raise ValueError("a profile that was recorded with 'aggregate' has no statistics")
-    found = memray._memray.compute_statistics(path, num_largest=min(job.limit, 100))
+    found = memray._memray.compute_statistics(str(path), num_largest=min(job.limit, 100))
     StatsReporter(found, min(job.limit, 100)).render(json_output_file=Path(job.output))
     figures = json.loads(Path(job.output).read_text(encoding="utf-8"))
     document = {
