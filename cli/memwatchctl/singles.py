@@ -26,6 +26,7 @@ class Wish:
     force: bool
     max_pause: int
     overwrite: bool
+    pause: str = "auto"
 
 
 def with_pid(agent: Agent, pid: int) -> targets_pb2.Target:
@@ -97,6 +98,7 @@ def take(agent: Agent, target: targets_pb2.Target, wish: Wish, out: Output, no_c
         way=f"CAPTURE_WAY_{(wish.way or 'unspecified').upper()}",
         force=wish.force,
         max_pause_millis=wish.max_pause,
+        pause=f"PAUSE_MODE_{wish.pause.upper()}",
     )
     with display(no_color) as shown:
         shown.note(f"taking snapshot of pid {target.pid} ({described(target)})")
@@ -127,7 +129,9 @@ def _cost(snapshot: snapshots_pb2.Snapshot) -> str:
     if not cost.pause_source:
         return ""
     extra = f", {size(cost.extra_memory_bytes)} more memory" if cost.extra_memory_bytes else ""
-    return f"; the process stood still for {cost.pause_millis} ms{extra}"
+    child = ", written by a forked child" if cost.manner == common_pb2.CAPTURE_MANNER_FORKED else ""
+    tries = f", try {len(cost.tries)}" if cost.tries else ""
+    return f"; the process stood still for {cost.pause_millis} ms{extra}{child}{tries}"
 
 
 def _no_way_in(target: targets_pb2.Target) -> str:

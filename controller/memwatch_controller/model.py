@@ -49,7 +49,8 @@ class CaptureWay(StrEnum):
 class PauseMode(StrEnum):
     """How long a target may stand still for a snapshot."""
 
-    AUTO = ""
+    ANY = ""
+    AUTO = "auto"
     NEVER = "never"
     BLOCKING = "blocking"
 
@@ -271,7 +272,7 @@ class CaptureOrder:
     phase: str = ""
     max_pause_millis: int = 0
     timeout_millis: int = 0
-    pause: PauseMode = PauseMode.AUTO
+    pause: PauseMode = PauseMode.ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +342,7 @@ class SessionPlan:
     service: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     strategy: str = ""
-    pause: PauseMode = PauseMode.AUTO
+    pause: PauseMode = PauseMode.ANY
 
 
 @dataclass(frozen=True, slots=True)

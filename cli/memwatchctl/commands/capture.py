@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STRATEGIES = ("local", "docker", "k8s")
 KINDS = ("heap",)
 WAYS = ("hook", "attach")
+PAUSES = ("auto", "never", "blocking")
 
 #: The server's own limit; a plan above it is refused here without a call.
 MAX_SNAPSHOTS = 100
@@ -33,6 +34,7 @@ class Wish:
     way: str | None
     force: bool
     max_pause: int
+    pause: str | None
     pid: int | None
     container_id: str
     service_name: str
@@ -82,6 +84,12 @@ class Wish:
     callback=millis("ms"),
     metavar="TIME",
     help="Refuse to stop the target for longer: 500 (ms), 2s.",
+)
+@click.option(
+    "--pause",
+    type=click.Choice(PAUSES),
+    help="Node: may the target stand still while it is written? auto: from a forked child, else "
+    "yes; never: from a child or not at all; blocking: yes. Else: blocking, since object ids of two children do not compare.",
 )
 @click.option("--pid", type=click.IntRange(min=1), help="A process of this machine; no server.")
 @click.option("--container-id", default="", help="Container id, or the start of it.")
@@ -299,6 +307,7 @@ def _plan(selector: "TargetSelector", wish: Wish) -> "SessionPlan":
         way=f"CAPTURE_WAY_{(wish.way or 'unspecified').upper()}",
         force=wish.force,
         max_pause_millis=wish.max_pause,
+        pause=f"PAUSE_MODE_{(wish.pause or 'unspecified').upper()}",
         service=wish.service_name,
         strategy=wish.strategy or "",
     )

@@ -9,6 +9,7 @@ from memwatchctl.options import command as declare
 from memwatchctl.options import millis
 
 WAYS = ("hook", "attach")
+PAUSES = ("auto", "never", "blocking")
 
 
 @declare("snapshot", short_help="One snapshot of a local process into a file.")
@@ -32,6 +33,14 @@ WAYS = ("hook", "attach")
     metavar="TIME",
     help="Refuse to stop the target for longer: 500 (ms), 2s.",
 )
+@click.option(
+    "--pause",
+    type=click.Choice(PAUSES),
+    default="auto",
+    show_default=True,
+    help="Node: may the target stand still while it is written? auto: from a forked child, else "
+    "yes; never: from a child or not at all; blocking: yes.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @click.pass_context
 def command(
@@ -43,6 +52,7 @@ def command(
     way: str | None,
     force: bool,
     max_pause: int,
+    pause: str,
     overwrite: bool,
 ) -> None:
     """Take one heap snapshot of a process of this machine; no server is needed.
@@ -67,5 +77,5 @@ def command(
         private.check_pid(pid, "take snapshot of")
     with private.agent(private.local([pid] if pid else [])) as agent:
         found = singles.with_pid(agent, pid) if pid else singles.meant(agent, selector)
-        wish = singles.Wish(file, way, force, max_pause, overwrite)
+        wish = singles.Wish(file, way, force, max_pause, overwrite, pause)
         singles.take(agent, found, wish, app.output(context), app.no_color(context))

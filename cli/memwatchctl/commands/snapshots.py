@@ -13,6 +13,7 @@ from memwatchctl.output import Column, Output, plain, word
 from memwatchctl.text import age, size
 
 if TYPE_CHECKING:
+    from memwatch_proto.v1.common_pb2 import CaptureCost, CaptureTry
     from memwatch_proto.v1.snapshots_pb2 import Snapshot
 
 RUNTIMES = ("", "node", "python")
@@ -202,6 +203,18 @@ def _walk(snapshot: "Snapshot") -> list[tuple[str, str]]:
     ]
 
 
+def _tried(one: "CaptureTry") -> str:
+    """How one try went."""
+    ended = one.failure or "taken"
+    return f"{_writer(one)}, {one.pause_millis} ms: {ended}"
+
+
+def _writer(of: "CaptureCost | CaptureTry") -> str:
+    """Who wrote it, in words; empty where nobody said."""
+    words = {"forked": "a forked child", "blocking": "the process itself"}
+    return words.get(word(of, "manner"), "")
+
+
 def _show(out: Output, snapshot: "Snapshot") -> None:
     cost, memory = snapshot.cost, snapshot.memory
     out.pairs(
@@ -223,6 +236,8 @@ def _show(out: Output, snapshot: "Snapshot") -> None:
             ("Stored", f"{size(snapshot.stored_size_bytes)} ({snapshot.stored_size_bytes} bytes)"),
             ("Stored SHA-256", snapshot.stored_sha256),
             ("Pause", pause(snapshot) if cost.pause_source else ""),
+            ("Written by", _writer(cost)),
+            *((f"Try {number}", _tried(one)) for number, one in enumerate(cost.tries, 1)),
             ("CPU", f"{cost.cpu_millis} ms" if cost.cpu_millis else ""),
             ("Extra memory", size(cost.extra_memory_bytes) if cost.extra_memory_bytes else ""),
             ("Duration", f"{cost.duration_millis} ms" if cost.duration_millis else ""),

@@ -18,7 +18,8 @@ _PAUSE_SOURCES = {
     model.PauseSource.ROUND_TRIP: common_pb2.PAUSE_SOURCE_ROUND_TRIP,
 }
 _PAUSE_MODES = {
-    model.PauseMode.AUTO: common_pb2.PAUSE_MODE_UNSPECIFIED,
+    model.PauseMode.ANY: common_pb2.PAUSE_MODE_UNSPECIFIED,
+    model.PauseMode.AUTO: common_pb2.PAUSE_MODE_AUTO,
     model.PauseMode.NEVER: common_pb2.PAUSE_MODE_NEVER,
     model.PauseMode.BLOCKING: common_pb2.PAUSE_MODE_BLOCKING,
 }
@@ -132,8 +133,8 @@ def pause_mode_to_pb(mode: model.PauseMode) -> "common_pb2.PauseMode":
 
 
 def pause_mode_from_pb(mode: "common_pb2.PauseMode") -> model.PauseMode:
-    """A pause mode of its enum; a newer one is auto."""
-    return _PAUSE_MODES_BACK.get(mode, model.PauseMode.AUTO)
+    """A pause mode of its enum; a newer one is any."""
+    return _PAUSE_MODES_BACK.get(mode, model.PauseMode.ANY)
 
 
 def _manner_to_pb(manner: model.CaptureManner) -> "common_pb2.CaptureManner":
