@@ -220,6 +220,10 @@ class Registry:
         """All agents, by id."""
         return sorted(self._agents.values(), key=lambda agent: agent.id)
 
+    def connected(self) -> list[Agent]:
+        """The agents that have a stream, by id."""
+        return [agent for agent in self.agents() if agent.id in self._links]
+
     def connected_count(self) -> int:
         """How many agents have a stream."""
         return len(self._links)

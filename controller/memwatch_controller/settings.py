@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from memwatch_controller.errors import StartError
+from memwatch_controller.store.retention import Policy
 
 ENV_PREFIX = "MEMWATCH_CONTROLLER_"
 
@@ -43,6 +44,7 @@ class Settings:
         analysis_workers: comparisons that run at once; 0: workers do them.
         analysis_memory_mib: memory of one of them; 0: three quarters of the machine's.
         analysis_seconds: time of one of them.
+        keep: which snapshots are kept.
         host: name of this host or pod.
     """
 
@@ -68,6 +70,7 @@ class Settings:
     analysis_workers: int
     analysis_memory_mib: int
     analysis_seconds: float
+    keep: Policy
     host: str
 
 
@@ -97,6 +100,9 @@ _FLAGS = (
     ("analysis-workers", "N", "comparisons at once; 0: left to memwatch-controller worker", "1"),
     ("analysis-memory-mib", "N", "memory of one of them; 0: 3/4 of the machine's", "0"),
     ("analysis-seconds", "N", "time of one of them", "1800"),
+    ("keep-days", "N", "snapshots are kept so long; 0: for ever", "0"),
+    ("keep-snapshots", "N", "so many are kept, the newest; 0: all", "0"),
+    ("keep-gib", "N", "so many GiB of them are kept, the newest; 0: all", "0"),
     ("max-captures", "N", "snapshots that are taken at once, and as many profiles", "32"),
     ("max-captures-per-service", "N", "of one service's replicas; 0: half, never all of them", "0"),
     ("profile-days", "N", "profiles older than this are deleted; 0: never", "7"),
@@ -147,6 +153,13 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
             number_of("--analysis-memory-mib", value("analysis_memory_mib"), 0, 1 << 24)
         ),
         analysis_seconds=number_of("--analysis-seconds", value("analysis_seconds"), 1, 86_400),
+        keep=Policy(
+            age_millis=round(
+                number_of("--keep-days", value("keep_days"), 0, 36_500) * 24 * 3600_000
+            ),
+            count=int(number_of("--keep-snapshots", value("keep_snapshots"), 0, 1e9)),
+            stored_bytes=round(number_of("--keep-gib", value("keep_gib"), 0, 1e9) * 1024**3),
+        ),
         host=environ.get("POD_NAME", "") or host,
     )
     _check_auth(settings)

@@ -12,6 +12,7 @@ import errno
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -29,7 +30,7 @@ from memwatch_controller.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
-from memwatch_controller.model import is_id
+from memwatch_controller.model import Millis, is_id
 from memwatch_controller.store.intake import Encoding, Facts, Intake, IntakeError
 from memwatch_controller.store.staging import Staged, Staging
 from memwatch_proto.chunks import CHUNK_BYTES
@@ -57,6 +58,15 @@ def blob_key(snapshot_id: str, stored_sha256: str) -> str:
             "name a blob", f"{snapshot_id!r} with digest {stored_sha256!r} is not an id of ours"
         )
     return f"snapshots/{snapshot_id}.{stored_sha256[:16]}.zst"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A blob that is there: how long it is and when it got its name."""
+
+    key: str
+    size: int
+    modified: Millis
 
 
 class Part:
@@ -272,6 +282,20 @@ class BlobStore:
             raise BlobLostError(key, "it is gone") from error
         except BaseError as error:
             raise StoreUnavailableError(f"read blob '{key}'", _first_line(error)) from error
+
+    async def list(self, prefix: str) -> AsyncIterator[StoredBlob]:
+        """The blobs whose keys begin so.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
+        try:
+            async for page in obstore.list(self._store, prefix):
+                for found in page:
+                    modified = round(found["last_modified"].timestamp() * 1000)
+                    yield StoredBlob(found["path"], int(found["size"]), modified)
+        except (OSError, BaseError) as error:
+            raise StoreUnavailableError("list blobs", _first_line(error)) from error
 
     async def delete(self, key: str) -> None:
         """Removes a blob; one that is not there is no error."""
