@@ -272,6 +272,18 @@ class Controller:
         request = snapshots_pb2.GetSnapshotRequest(id=snapshot_id)
         return self._call(self._snapshots.GetSnapshot, request)
 
+    def clean_up(
+        self, *, dry_run: bool, delete_orphans: bool
+    ) -> snapshots_pb2.CleanUpSnapshotsResponse:
+        """A round of upkeep in the controller's store."""
+        request = snapshots_pb2.CleanUpSnapshotsRequest(
+            dry_run=dry_run, delete_orphans=delete_orphans
+        )
+        with self._translating():
+            return self._snapshots.CleanUpSnapshots(
+                request, timeout=COMPARE_SECONDS, metadata=self._metadata
+            )
+
     def download(self, snapshot_id: str, offset: int) -> Iterator[snapshots_pb2.Chunk]:
         """The stored bytes from an offset; a broken stream is the caller's to take up."""
         request = snapshots_pb2.DownloadSnapshotRequest(id=snapshot_id, offset_bytes=offset)

@@ -64,6 +64,7 @@ from memwatch_controller.store.database import open_database
 from memwatch_controller.store.metadata import Metadata
 from memwatch_controller.store.presence import Presence, open_presence
 from memwatch_controller.store.profiles import ProfileTable
+from memwatch_controller.upkeep import Upkeep
 from memwatch_proto import auth, keepalive
 from memwatch_proto.v1 import (
     controllers_pb2,
@@ -120,6 +121,7 @@ class Parts:
     heaps: Heaps
     sessions: SessionService
     profiles: Profiles
+    upkeep: Upkeep
     counters: Counters
 
 
@@ -173,10 +175,20 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
         sessions = await _sessions(
             stack, settings, presence, metadata, registry, snapshots, reports, slots, patience
         )
-        profiles = await _profiles(
-            stack, settings, ProfileTable(database), blobs, agents, registry, slots
-        )
+        profile_table = ProfileTable(database)
+        profiles = await _profiles(stack, settings, profile_table, blobs, agents, registry, slots)
         at_work(stack, registry.run())
+        upkeep = Upkeep(
+            metadata,
+            profile_table,
+            blobs,
+            snapshots,
+            agents,
+            registry.connected,
+            settings.keep,
+            _now,
+        )
+        at_work(stack, upkeep.run())
         yield Parts(
             settings,
             token,
@@ -188,6 +200,7 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
             heaps,
             sessions,
             profiles,
+            upkeep,
             counters,
         )
 
@@ -340,7 +353,7 @@ def _faces(parts: Parts) -> Faces:
         controllers=ControllerServicer(_now(), parts.settings.http_listen),
         targets=TargetServicer(parts.registry),
         sessions=SessionServicer(parts.sessions),
-        snapshot_service=SnapshotServicer(parts.snapshots, parts.metadata),
+        snapshot_service=SnapshotServicer(parts.snapshots, parts.metadata, parts.upkeep),
         reports=ReportServicer(parts.reports, parts.metadata),
         heaps=HeapServicer(parts.heaps),
         profiles=ProfileServicer(parts.profiles),

@@ -21,6 +21,7 @@ from memwatch_controller.errors import (
     StoreFullError,
 )
 from memwatch_controller.model import Agent, CaptureOrder, Millis, Session, Snapshot
+from memwatch_controller.profile import Profile
 from memwatch_controller.sessions.model import only_spooled, part_of
 from memwatch_controller.store.blobs import BlobStore, StoredBlob, blob_key
 from memwatch_controller.store.retention import Expired, Policy, expired
@@ -56,6 +57,13 @@ class Rows(Protocol):
 
     async def get_session(self, id: str) -> Session | None:
         """One session."""
+
+
+class ProfileRows(Protocol):
+    """The metadata of profiles, whose blobs lie among those of snapshots."""
+
+    async def list(self, *, limit: int, after: tuple[Millis, str] | None = None) -> list[Profile]:
+        """Profiles, the newest first."""
 
 
 class Stored(Protocol):
@@ -109,6 +117,7 @@ class Upkeep:
     def __init__(
         self,
         rows: Rows,
+        profiles: ProfileRows,
         blobs: BlobStore,
         stored: Stored,
         spools: Spools,
@@ -117,6 +126,7 @@ class Upkeep:
         now: Callable[[], Millis],
     ) -> None:
         self._rows = rows
+        self._profiles = profiles
         self._blobs = blobs
         self._stored = stored
         self._spools = spools
@@ -147,6 +157,8 @@ class Upkeep:
             # Blobs first: a snapshot that is stored meanwhile has its row when rows are read.
             blobs = {blob.key: blob async for blob in self._blobs.list("snapshots/")}
             snapshots = [snapshot async for snapshot in self._snapshots()]
+            for key in await self._profile_keys():
+                blobs.pop(key, None)
             await self._compare(blobs, snapshots, done)
             await self._expire(snapshots, done, dry_run=dry_run)
             if delete_orphans and not dry_run:
@@ -164,6 +176,17 @@ class Upkeep:
             for snapshot in page:
                 yield snapshot
             after = (page[-1].capture_time, page[-1].id)
+
+    async def _profile_keys(self) -> set[str]:
+        """The blobs that are profiles': no business of ours."""
+        keys: set[str] = set()
+        after: tuple[Millis, str] | None = None
+        while page := await self._profiles.list(limit=_PAGE, after=after):
+            for profile in page:
+                if artifact := profile.artifact:
+                    keys.add(blob_key(artifact.id, artifact.stored_sha256))
+            after = (page[-1].create_time, page[-1].id)
+        return keys
 
     async def _compare(
         self, blobs: dict[str, StoredBlob], snapshots: Sequence[Snapshot], done: Round

@@ -151,6 +151,19 @@ def test_delete_and_cancel(cli, fake):
     assert fake.sessions == {}
 
 
+def test_snapshots_cleanup(cli, fake):
+    """A dry run says what would go, the real one what went; orphans stay unless asked."""
+    snapshot = fake.add_snapshot(b"{}")
+    dry = cli("snapshots", "cleanup", "--dry-run").stdout
+    assert f"snapshot {snapshot.id} would go: age" in dry
+    assert "--delete-orphans" in dry
+    assert "n-lost has lost its blob" in dry
+    assert fake.snapshots
+    done = json.loads(cli("snapshots", "cleanup", "-o", "json").stdout)
+    assert [one["id"] for one in done["deleted"]] == [snapshot.id]
+    assert fake.snapshots == {}
+
+
 def test_sessions_watch(cli, fake):
     """A watch prints each state, ends with the session and with its exit code."""
     target = fake.add_target(make_target(1))

@@ -467,6 +467,20 @@ class Snapshots(_Service, snapshots_pb2_grpc.SnapshotServiceServicer):
         self.fake.snapshots.pop(request.id, None)
         return snapshots_pb2.DeleteSnapshotResponse()
 
+    def CleanUpSnapshots(self, request, context):
+        self.enter("CleanUpSnapshots", request, context)
+        gone = [] if request.dry_run else list(self.fake.snapshots)
+        expired = [
+            snapshots_pb2.ExpiredSnapshot(id=id, why="age", stored_size_bytes=2048)
+            for id in self.fake.snapshots
+        ]
+        for id in gone:
+            del self.fake.snapshots[id]
+        orphan = snapshots_pb2.OrphanedBlob(key="snapshots/x.zst", size_bytes=1024)
+        return snapshots_pb2.CleanUpSnapshotsResponse(
+            deleted=expired, orphans=[orphan], lost_ids=["n-lost"], freed_bytes=2048
+        )
+
 
 class Reports(_Service, reports_pb2_grpc.ReportServiceServicer):
     def GetReport(self, request, context):

@@ -164,6 +164,35 @@ def delete(context: click.Context, snapshots: tuple[str, ...]) -> None:
         out.document({"deleted": list(snapshots)})
 
 
+@command.command("cleanup")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and delete nothing.")
+@click.option("--delete-orphans", is_flag=True, help="Delete blobs that no snapshot knows, too.")
+@click.pass_context
+def cleanup(context: click.Context, dry_run: bool, delete_orphans: bool) -> None:
+    """Let expired snapshots go now, and name what does not fit together.
+
+    What is kept is set at the controller: --keep-days, --keep-snapshots, --keep-gib. It looks
+    every hour by itself, and never deletes orphans by itself.
+    """
+    out = app.output(context)
+    with app.controller(context) as controller:
+        done = controller.clean_up(dry_run=dry_run, delete_orphans=delete_orphans)
+    if not out.is_table:
+        out.document(plain(done))
+        return
+    verb = "would go" if dry_run else "is deleted"
+    for one in done.deleted:
+        out.line(f"snapshot {one.id} {verb}: {one.why}, {size(one.stored_size_bytes)}")
+    for blob in done.orphans:
+        fate = verb if delete_orphans else "is kept (--delete-orphans)"
+        out.line(f"blob {blob.key} belongs to no snapshot and {fate}: {size(blob.size_bytes)}")
+    for id in done.lost_ids:
+        out.line(f"snapshot {id} has lost its blob: restore it, or delete the snapshot")
+    for id in done.fetched_ids:
+        out.line(f"snapshot {id} was fetched: its agent had kept it until there was room")
+    out.line(f"{size(done.freed_bytes)} {'would be' if dry_run else 'are'} free again")
+
+
 def pause(snapshot: "Snapshot") -> str:
     """The measured pause of the target."""
     return f"{snapshot.cost.pause_millis} ms" if snapshot.cost.pause_source else "-"

@@ -2,7 +2,7 @@
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from memwatch_controller import model
+from memwatch_controller import model, upkeep
 from memwatch_proto.v1 import agents_pb2, common_pb2, snapshots_pb2
 
 _RUNTIMES = {
@@ -310,3 +310,30 @@ def _walk_from_pb(message: snapshots_pb2.Snapshot) -> model.HeapWalk | None:
     if not message.HasField("walk"):
         return None
     return model.HeapWalk(**{name: getattr(message.walk, name) for name in _WALK_FIGURES})
+
+
+def round_to_pb(done: upkeep.Round) -> snapshots_pb2.CleanUpSnapshotsResponse:
+    """What a round of upkeep did; lists are cut, counts whole."""
+    return snapshots_pb2.CleanUpSnapshotsResponse(
+        deleted=[
+            snapshots_pb2.ExpiredSnapshot(
+                id=one.snapshot.id,
+                session_id=one.snapshot.session_id,
+                stored_size_bytes=one.snapshot.stored_size_bytes,
+                why=one.why,
+            )
+            for one in done.deleted[: upkeep.MAX_NAMED]
+        ],
+        deleted_count=len(done.deleted),
+        orphans=[
+            snapshots_pb2.OrphanedBlob(
+                key=blob.key, size_bytes=blob.size, modified_time=time_to_pb(blob.modified)
+            )
+            for blob in done.orphans[: upkeep.MAX_NAMED]
+        ],
+        orphan_count=len(done.orphans),
+        lost_ids=[snapshot.id for snapshot in done.lost[: upkeep.MAX_NAMED]],
+        lost_count=len(done.lost),
+        fetched_ids=[snapshot.id for snapshot in done.fetched[: upkeep.MAX_NAMED]],
+        freed_bytes=done.freed_bytes,
+    )

@@ -12,6 +12,7 @@ from memwatch_controller.api.status import streaming, unary
 from memwatch_controller.errors import BlobLostError, DigestMismatchError
 from memwatch_controller.snapshots.service import Snapshots, Upload
 from memwatch_controller.store.intake import Encoding
+from memwatch_controller.upkeep import Upkeep
 from memwatch_proto.chunks import ChunkError, checked_data, new_digest
 from memwatch_proto.v1 import snapshots_pb2 as pb
 from memwatch_proto.v1 import snapshots_pb2_grpc
@@ -34,9 +35,10 @@ class SnapshotLists(Protocol):
 class SnapshotServicer(snapshots_pb2_grpc.SnapshotServiceServicer):
     """Answers SnapshotService; snapshots.proto says what each method promises."""
 
-    def __init__(self, snapshots: Snapshots, lists: SnapshotLists) -> None:
+    def __init__(self, snapshots: Snapshots, lists: SnapshotLists, upkeep: Upkeep) -> None:
         self._snapshots = snapshots
         self._lists = lists
+        self._upkeep = upkeep
 
     @unary
     async def GetSnapshot(self, request: pb.GetSnapshotRequest, context: Any) -> pb.Snapshot:  # noqa: N802
@@ -100,6 +102,16 @@ class SnapshotServicer(snapshots_pb2_grpc.SnapshotServiceServicer):
         """Deletes blob and metadata."""
         await self._snapshots.delete(fields.ident("id", request.id))
         return pb.DeleteSnapshotResponse()
+
+    @unary
+    async def CleanUpSnapshots(  # noqa: N802
+        self, request: pb.CleanUpSnapshotsRequest, context: Any
+    ) -> pb.CleanUpSnapshotsResponse:
+        """A round of upkeep."""
+        done = await self._upkeep.round(
+            dry_run=request.dry_run, delete_orphans=request.delete_orphans
+        )
+        return convert.round_to_pb(done)
 
 
 def upload_of(header: pb.UploadHeader) -> Upload:

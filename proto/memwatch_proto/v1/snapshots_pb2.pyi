@@ -179,3 +179,53 @@ class DeleteSnapshotRequest(_message.Message):
 class DeleteSnapshotResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class CleanUpSnapshotsRequest(_message.Message):
+    __slots__ = ("dry_run", "delete_orphans")
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    DELETE_ORPHANS_FIELD_NUMBER: _ClassVar[int]
+    dry_run: bool
+    delete_orphans: bool
+    def __init__(self, dry_run: _Optional[bool] = ..., delete_orphans: _Optional[bool] = ...) -> None: ...
+
+class CleanUpSnapshotsResponse(_message.Message):
+    __slots__ = ("deleted", "deleted_count", "orphans", "orphan_count", "lost_ids", "lost_count", "fetched_ids", "freed_bytes")
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    DELETED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ORPHANS_FIELD_NUMBER: _ClassVar[int]
+    ORPHAN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LOST_IDS_FIELD_NUMBER: _ClassVar[int]
+    LOST_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FETCHED_IDS_FIELD_NUMBER: _ClassVar[int]
+    FREED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    deleted: _containers.RepeatedCompositeFieldContainer[ExpiredSnapshot]
+    deleted_count: int
+    orphans: _containers.RepeatedCompositeFieldContainer[OrphanedBlob]
+    orphan_count: int
+    lost_ids: _containers.RepeatedScalarFieldContainer[str]
+    lost_count: int
+    fetched_ids: _containers.RepeatedScalarFieldContainer[str]
+    freed_bytes: int
+    def __init__(self, deleted: _Optional[_Iterable[_Union[ExpiredSnapshot, _Mapping]]] = ..., deleted_count: _Optional[int] = ..., orphans: _Optional[_Iterable[_Union[OrphanedBlob, _Mapping]]] = ..., orphan_count: _Optional[int] = ..., lost_ids: _Optional[_Iterable[str]] = ..., lost_count: _Optional[int] = ..., fetched_ids: _Optional[_Iterable[str]] = ..., freed_bytes: _Optional[int] = ...) -> None: ...
+
+class ExpiredSnapshot(_message.Message):
+    __slots__ = ("id", "session_id", "stored_size_bytes", "why")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    STORED_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    session_id: str
+    stored_size_bytes: int
+    why: str
+    def __init__(self, id: _Optional[str] = ..., session_id: _Optional[str] = ..., stored_size_bytes: _Optional[int] = ..., why: _Optional[str] = ...) -> None: ...
+
+class OrphanedBlob(_message.Message):
+    __slots__ = ("key", "size_bytes", "modified_time")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MODIFIED_TIME_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    size_bytes: int
+    modified_time: _timestamp_pb2.Timestamp
+    def __init__(self, key: _Optional[str] = ..., size_bytes: _Optional[int] = ..., modified_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -52,6 +52,12 @@ class SnapshotServiceStub:
     """Deletes the blob and the metadata. Idempotent. FAILED_PRECONDITION while a
     session that is not finished needs it.
     """
+    CleanUpSnapshots: _grpc.UnaryUnaryMultiCallable[_snapshots_pb2.CleanUpSnapshotsRequest, _snapshots_pb2.CleanUpSnapshotsResponse]
+    """Lets expired snapshots go now instead of within the hour, names what does
+    not fit together, and fetches what waited with its agent for room.
+    Idempotent; a second call waits for the first. UNAVAILABLE where the store
+    does not answer.
+    """
 
 @_typing.type_check_only
 class SnapshotServiceAsyncStub(SnapshotServiceStub):
@@ -76,6 +82,12 @@ class SnapshotServiceAsyncStub(SnapshotServiceStub):
     DeleteSnapshot: _aio.UnaryUnaryMultiCallable[_snapshots_pb2.DeleteSnapshotRequest, _snapshots_pb2.DeleteSnapshotResponse]  # type: ignore[assignment]
     """Deletes the blob and the metadata. Idempotent. FAILED_PRECONDITION while a
     session that is not finished needs it.
+    """
+    CleanUpSnapshots: _aio.UnaryUnaryMultiCallable[_snapshots_pb2.CleanUpSnapshotsRequest, _snapshots_pb2.CleanUpSnapshotsResponse]  # type: ignore[assignment]
+    """Lets expired snapshots go now instead of within the hour, names what does
+    not fit together, and fetches what waited with its agent for room.
+    Idempotent; a second call waits for the first. UNAVAILABLE where the store
+    does not answer.
     """
 
 class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -128,6 +140,18 @@ class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_snapshots_pb2.DeleteSnapshotResponse, _abc.Awaitable[_snapshots_pb2.DeleteSnapshotResponse]]:
         """Deletes the blob and the metadata. Idempotent. FAILED_PRECONDITION while a
         session that is not finished needs it.
+        """
+
+    @_abc_1.abstractmethod
+    def CleanUpSnapshots(
+        self,
+        request: _snapshots_pb2.CleanUpSnapshotsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_snapshots_pb2.CleanUpSnapshotsResponse, _abc.Awaitable[_snapshots_pb2.CleanUpSnapshotsResponse]]:
+        """Lets expired snapshots go now instead of within the hour, names what does
+        not fit together, and fetches what waited with its agent for room.
+        Idempotent; a second call waits for the first. UNAVAILABLE where the store
+        does not answer.
         """
 
 def add_SnapshotServiceServicer_to_server(servicer: SnapshotServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -22,6 +22,9 @@ from memwatch_controller.snapshots.service import Snapshots
 from memwatch_controller.store.blobs import BlobStore
 from memwatch_controller.store.database import open_database
 from memwatch_controller.store.metadata import Metadata
+from memwatch_controller.store.profiles import ProfileTable
+from memwatch_controller.store.retention import Policy
+from memwatch_controller.upkeep import Upkeep
 from memwatch_proto.v1 import agents_pb2, sessions_pb2, sessions_pb2_grpc
 
 TOKEN = "the-token"
@@ -99,11 +102,22 @@ async def stage(tmp_path) -> AsyncIterator[Stage]:
     snapshots = Snapshots(metadata, blobs, channels, lambda: 1_700_000_000_123, counters)
     reports = Reports(metadata, blobs, None, lambda: 1)  # type: ignore[arg-type]
     registry, sessions = Registry(metadata, lambda: 1, 5_000), Sessions()
+    connected, policy = registry.connected, Policy(count=1)
+    upkeep = Upkeep(
+        metadata,
+        ProfileTable(database),
+        blobs,
+        snapshots,
+        channels,
+        connected,
+        policy,
+        lambda: 2,
+    )
     faces = Faces(
         controllers=ControllerServicer(1, "127.0.0.1:9467"),
         targets=None,
         sessions=sessions,
-        snapshot_service=SnapshotServicer(snapshots, metadata),
+        snapshot_service=SnapshotServicer(snapshots, metadata, upkeep),
         reports=ReportServicer(reports, metadata),
         heaps=None,
         profiles=None,

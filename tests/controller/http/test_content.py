@@ -181,6 +181,17 @@ async def test_deleted_snapshots_are_gone(http):
     assert (await http.get(f"{path}/content")).status_code == 404
 
 
+async def test_a_round_of_upkeep_says_what_it_did(http):
+    """POST snapshots:cleanUp deletes what expired, after a dry run has told it."""
+    ids = [(await uploaded(http))["id"]]
+    for answers_left in (True, False):
+        path = f"/api/v1/snapshots:cleanUp?dry_run={str(answers_left).lower()}"
+        answer = await http.post(path)
+        assert answer.status_code == 200
+        assert "orphans" not in answer.json() or answer.json()["orphans"] == []
+        assert (await http.get(f"/api/v1/snapshots/{ids[0]}")).status_code == 200  # one is kept
+
+
 async def test_a_bomb_is_downloaded_in_bounded_pieces(http, stage):
     """64 MiB out of 6 KiB never lie in memory at once."""
     raw = b"{" + bytes(64 * 1024 * 1024) + b"}"

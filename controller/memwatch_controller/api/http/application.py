@@ -60,6 +60,7 @@ _ROOTS = (
     profiles_pb2.DeleteProfileResponse.DESCRIPTOR,
     profiles_pb2.CleanupProfilesRequest.DESCRIPTOR,
     profiles_pb2.CleanupProfilesResponse.DESCRIPTOR,
+    snapshots_pb2.CleanUpSnapshotsResponse.DESCRIPTOR,
     reports_pb2.ListReportsResponse.DESCRIPTOR,
     reports_pb2.CompareSnapshotsRequest.DESCRIPTOR,
     *(heaps_pb2.DESCRIPTOR.message_types_by_name[name] for name in _HEAP_ANSWERS),

@@ -248,6 +248,23 @@ def snapshots(faces: Faces) -> APIRouter:
         request = snapshots_pb2.DeleteSnapshotRequest(id=checked("id", id))
         return await call(faces.snapshot_service.DeleteSnapshot, request)
 
+    @routes.post(
+        ":cleanUp",
+        operation_id="CleanUpSnapshots",
+        responses=answers.of(snapshots_pb2.CleanUpSnapshotsResponse),
+    )
+    async def clean_up_snapshots(
+        dry_run: Annotated[bool, Query(description="Say what would be done.")] = False,
+        delete_orphans: Annotated[
+            bool, Query(description="Delete blobs that no snapshot knows.")
+        ] = False,
+    ) -> JSONResponse:
+        """A round of upkeep: expired snapshots go, what does not fit together is named."""
+        request = snapshots_pb2.CleanUpSnapshotsRequest(
+            dry_run=dry_run, delete_orphans=delete_orphans
+        )
+        return await call(faces.snapshot_service.CleanUpSnapshots, request)
+
     return routes
 
 
