@@ -11,9 +11,11 @@ from memwatch_controller.settings import parse
 
 
 def main() -> int:
-    """Runs a controller, or with the word `worker` a worker, until SIGTERM; the exit code."""
+    """Runs a controller, or with the word `worker` or `webhook` one of these, until SIGTERM."""
     if sys.argv[1:2] == ["worker"]:
         return _worker(sys.argv[2:])
+    if sys.argv[1:2] == ["webhook"]:
+        return _webhook(sys.argv[2:])
     try:
         settings = parse(sys.argv[1:], os.environ, socket.gethostname())
         from memwatch_controller import app  # after --help: it imports everything
@@ -39,6 +41,20 @@ def _worker(argv: list[str]) -> int:
         print(f"memwatch-controller: {error}", file=sys.stderr)  # noqa: T201
         return 2
     except ControllerError as error:
+        print(f"memwatch-controller: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+
+
+def _webhook(argv: list[str]) -> int:
+    from memwatch_controller import webhook_settings
+
+    try:
+        settings = webhook_settings.parse(argv, os.environ)
+        from memwatch_controller import webhook_app
+
+        return asyncio.run(webhook_app.run(settings))
+    except StartError as error:
+        error.program = "webhook"
         print(f"memwatch-controller: {error}", file=sys.stderr)  # noqa: T201
         return 2
 

@@ -170,7 +170,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="memwatch-controller",
         description="Runs timed sessions of heap snapshots, stores them and says what grew.",
-        epilog="'memwatch-controller worker' does analyses on another machine; see its --help. "
+        epilog="'memwatch-controller worker' does analyses on another machine, "
+        "'memwatch-controller webhook' adds agents to pods; see their --help. "
         f"Every flag has a twin {ENV_PREFIX}<FLAG>, such as {ENV_PREFIX}LISTEN. "
         "The token is also taken from MEMWATCH_TOKEN.",
     )

@@ -51,6 +51,7 @@ def test_agent_that_cannot_start_stays():
     """With --stay a setting of no use is told, and the process waits for SIGTERM: exit code 0."""
     command = [sys.executable, "-P", "-m", "memwatch_agent", "--stay", "--listen", "nonsense"]
     with subprocess.Popen(command, env=program_env(), stderr=subprocess.PIPE, text=True) as agent:
+        assert agent.stderr
         assert "cannot" in agent.stderr.readline()
         assert agent.poll() is None
         wait_until(lambda: waits(agent.pid), 10)

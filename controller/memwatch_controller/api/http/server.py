@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import structlog
 import uvicorn
 
 from memwatch_controller.errors import StartError
@@ -22,6 +24,11 @@ _MAX_CONNECTIONS = 1_000
 _KEEP_ALIVE_SECONDS = 30
 
 _BACKLOG = 512
+
+#: How often the certificate's files are looked at; Kubernetes writes mounted secrets once a minute.
+RENEW_SECONDS = 5.0
+
+_log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
@@ -54,18 +61,50 @@ async def http_server(
         listener.close()
         raise StartError("--tls-cert", f"{error}; pass a PEM certificate and its key") from error
     task = asyncio.create_task(server.serve(sockets=[listener]))
+    renewing = asyncio.create_task(_renewed(config.ssl, cert, key)) if cert and key else None
     try:
         await asyncio.wait(
             {task, asyncio.ensure_future(server.up.wait())}, return_when=asyncio.FIRST_COMPLETED
         )
         yield
     finally:
+        if renewing:
+            renewing.cancel()
         server.should_exit = True
         await task
         listener.close()
         if address.startswith("unix:"):
             with contextlib.suppress(OSError):
                 os.unlink(address.removeprefix("unix:"))
+
+
+async def _renewed(context: ssl.SSLContext | None, cert: Path, key: Path) -> None:
+    """Takes up a certificate that was renewed in its files: new connections get the new one."""
+    assert context
+    seen = _written(cert, key)
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        now = _written(cert, key)
+        if now == seen:
+            continue
+        try:
+            context.load_cert_chain(cert, key)
+        except (OSError, ssl.SSLError) as error:  # half written: the next look has both
+            _log.warning("renewed certificate not taken up", cause=str(error))
+        else:
+            seen = now
+            _log.info("renewed certificate taken up")
+
+
+def _written(*files: Path) -> list[int]:
+    """When each file was written last; 0 where it is not there."""
+    found = []
+    for file in files:
+        try:
+            found.append(file.stat().st_mtime_ns)
+        except OSError:
+            found.append(0)
+    return found
 
 
 class _Server(uvicorn.Server):

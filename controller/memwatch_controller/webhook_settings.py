@@ -1,0 +1,114 @@
+"""What the webhook is told at its start: flags, each with a twin in the environment."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from memwatch_controller.errors import StartError
+from memwatch_controller.injection.parts import Settings as Injection
+from memwatch_controller.injection.reviews import SYSTEM_NAMESPACES
+from memwatch_controller.settings import LOG_LEVELS, Parser, address_of, choice_of, number_of
+from memwatch_proto import __version__
+
+ENV_PREFIX = "MEMWATCH_WEBHOOK_"
+
+
+@dataclass(frozen=True)
+class WebhookSettings:
+    """The webhook's settings, checked.
+
+    Attributes:
+        listen: "host:port" of the HTTPS server.
+        tls_cert, tls_key: its certificate; taken up anew when their files change.
+        excluded: namespaces whose pods are never changed.
+        injection: what pods get.
+    """
+
+    listen: str
+    tls_cert: Path
+    tls_key: Path
+    excluded: frozenset[str]
+    log_level: str
+    injection: Injection
+
+
+_FLAGS = (
+    ("listen", "ADDR", "host:port of the HTTPS server", "0.0.0.0:9443"),
+    ("tls-cert", "FILE", "its certificate (PEM), taken up anew when it changes", ""),
+    ("tls-key", "FILE", "the certificate's key", ""),
+    ("controller", "ADDR", "host:port that agents register with", ""),
+    ("agent-image", "IMAGE", "the agent's image", f"memwatch/agent:{__version__}"),
+    ("init-image", "IMAGE", "the image that copies the hooks", f"memwatch/init:{__version__}"),
+    ("pull-policy", "POLICY", "Always, IfNotPresent or Never", "IfNotPresent"),
+    ("token-secret", "NAME", "secret of the pod's namespace with the token", "memwatch-token"),
+    ("sidecar", "KIND", "native (Kubernetes 1.29 and later) or classic", "native"),
+    ("spool-size", "QUANTITY", "room for snapshots in each pod", "4Gi"),
+    ("fallback-user", "UID", "the agent's uid where a pod names none; -1: its image's", "-1"),
+    ("exclude", "NAMES", "namespaces besides kube-system that are left alone, by comma", ""),
+    ("log-level", "LEVEL", f"one of {', '.join(LOG_LEVELS)}", "info"),
+)
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str]) -> WebhookSettings:
+    """The settings of a command line (without `webhook`) and an environment.
+
+    Raises:
+        StartError: a value that cannot be used.
+        SystemExit: `--help`, or a flag that does not exist.
+    """
+    given = _parser().parse_args(argv)
+    defaults = {flag.replace("-", "_"): default for flag, _, _, default in _FLAGS}
+
+    def value(flag: str) -> str:
+        found = getattr(given, flag)
+        twin = environ.get(ENV_PREFIX + flag.upper(), defaults[flag])
+        return str(twin if found is None else found)
+
+    user = int(number_of("--fallback-user", value("fallback_user"), -1, 2**31))
+    injection = Injection(
+        version=__version__,
+        agent_image=_needed("--agent-image", value("agent_image")),
+        init_image=_needed("--init-image", value("init_image")),
+        controller=address_of("--controller", _needed("--controller", value("controller"))),
+        pull_policy=_policy(value("pull_policy")),
+        token_secret=_needed("--token-secret", value("token_secret")),
+        native_sidecar=choice_of("--sidecar", value("sidecar"), ("native", "classic")) == "native",
+        spool_size=_needed("--spool-size", value("spool_size")),
+        fallback_user=None if user < 0 else user,
+    )
+    own = environ.get("POD_NAMESPACE", "")
+    excluded = {*SYSTEM_NAMESPACES, own, *value("exclude").split(",")} - {""}
+    return WebhookSettings(
+        listen=address_of("--listen", value("listen")),
+        tls_cert=Path(_needed("--tls-cert", value("tls_cert"))),
+        tls_key=Path(_needed("--tls-key", value("tls_key"))),
+        excluded=frozenset(name.strip() for name in excluded),
+        log_level=choice_of("--log-level", value("log_level"), LOG_LEVELS),
+        injection=injection,
+    )
+
+
+def _needed(name: str, text: str) -> str:
+    if not text.strip():
+        raise StartError(name, "it is missing; pass it, or set its twin in the environment")
+    return text.strip()
+
+
+def _policy(text: str) -> str:
+    found = {"always": "Always", "ifnotpresent": "IfNotPresent", "never": "Never"}
+    return found[choice_of("--pull-policy", text, tuple(found))]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="memwatch-controller webhook",
+        description="Adds the agent to pods with the annotation memwatch.dev/inject: "
+        "a mutating admission webhook of Kubernetes, which changes nothing else.",
+        epilog=f"Every flag has a twin {ENV_PREFIX}<FLAG>. The namespace of POD_NAMESPACE is left "
+        "alone.",
+    )
+    for flag, metavar, text, default in _FLAGS:
+        shown = f"{text} ({default})" if default else text
+        parser.add_argument(f"--{flag}", metavar=metavar, help=shown)
+    return parser
