@@ -87,7 +87,7 @@ build/wheels/collected: $(VENV)/installed pyproject.toml
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir build/wheels '.[agent,controller]' 'hatchling>=1.27'
 	@touch $@
 
-# BASE is an image with Python 3.11 or newer; NETWORK=none builds from `make wheels` alone.
+# After make hooks they have the hooks' C parts. BASE is an image with Python 3.11 or newer; NETWORK=none builds from `make wheels` alone.
 IMAGES ?= agent controller init
 BASE ?= python:3.13-slim
 TAG ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' proto/memwatch_proto/__init__.py)

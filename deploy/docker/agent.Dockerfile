@@ -11,7 +11,8 @@ COPY . /src
 RUN ["python3", "-m", "venv", "/opt/memwatch"]
 RUN ["/opt/memwatch/bin/python", "-m", "pip", "install", "--no-cache-dir", "/src[agent]"]
 RUN ["/opt/memwatch/bin/python", "/src/deploy/docker/tidy.py", "/opt/memwatch"]
-RUN ["/opt/memwatch/bin/python", "/src/deploy/docker/hooks.py", "/src", "/opt/memwatch-hooks"]
+RUN ["/opt/memwatch/bin/python", "/src/deploy/docker/hooks.py", "collect", "/src", "/opt/memwatch-hooks"]
+RUN ["/opt/memwatch/bin/python", "/src/deploy/docker/hooks.py", "lend", "/opt/memwatch-hooks", "/opt/memwatch"]
 
 FROM ${BASE}
 COPY --from=build /opt/memwatch /opt/memwatch

@@ -1,10 +1,10 @@
 """Collects the hooks for both runtimes in one folder: what an init container copies.
 
-    node/memwatch-hook.cjs        NODE_OPTIONS=--require=…/node/memwatch-hook.cjs
-    python/bootstrap, python      PYTHONPATH=…/python/bootstrap:…/python
+    hooks.py collect SOURCE TO         node/memwatch-hook.cjs, python/bootstrap and memwatch_hook
+    hooks.py lend HOOKS ENVIRONMENT    lets an agent use them for services that have no hook
 
-What `make hooks` compiled (walkers for several CPythons, the addon for Node) comes along; without
-it the hooks work, slower.
+What `make hooks` compiled (walkers for several CPythons, the addon for Node) is taken where it is
+there; without it the hooks work, slower.
 """
 
 import shutil
@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 
 _SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc")
+_ADDON = "memwatch-fork.node"
 
 
 def collect(source: Path, to: Path) -> None:
-    """Copies the hooks of a source tree."""
+    """Copies the hooks of a source tree, and over them what was compiled."""
     hook, python = source / "hook", to / "python"
     shutil.copytree(hook / "memwatch_hook", python / "memwatch_hook", ignore=_SKIPPED)
     shutil.copytree(hook / "bootstrap", python / "bootstrap", ignore=_SKIPPED)
@@ -27,5 +28,17 @@ def collect(source: Path, to: Path) -> None:
         shutil.copytree(compiled, to, dirs_exist_ok=True, ignore=_SKIPPED)
 
 
+def lend(hooks: Path, environment: Path) -> None:
+    """Puts the addon beside the agent's driver, and the Python hook's package on its path.
+
+    The agent converts heap dumps with that package, in a process of its own.
+    """
+    (packages,) = environment.glob("lib/python3.*/site-packages")
+    (packages / "memwatch-hooks.pth").write_text(f"{hooks / 'python'}\n")
+    addon = hooks / "node" / _ADDON
+    if addon.exists():
+        shutil.copy2(addon, packages / "memwatch_agent" / "drivers")
+
+
 if __name__ == "__main__":
-    collect(Path(sys.argv[1]), Path(sys.argv[2]))
+    {"collect": collect, "lend": lend}[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))

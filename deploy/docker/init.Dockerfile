@@ -4,7 +4,7 @@ ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
 COPY . /src
-RUN ["python3", "/src/deploy/docker/hooks.py", "/src", "/opt/memwatch-hooks"]
+RUN ["python3", "/src/deploy/docker/hooks.py", "collect", "/src", "/opt/memwatch-hooks"]
 
 FROM ${BASE}
 COPY --from=build /opt/memwatch-hooks /opt/memwatch-hooks

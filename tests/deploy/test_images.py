@@ -40,6 +40,20 @@ def test_hooks_of_both_runtimes(tmp_path):
     assert done.stdout.startswith(str(hooks))
 
 
+def test_lent_to_the_agent(tmp_path):
+    """The agent finds the Python hook's package, and the addon beside its driver."""
+    hooks, environment = tmp_path / "hooks", tmp_path / "venv"
+    drivers = environment / "lib" / "python3.13" / "site-packages" / "memwatch_agent" / "drivers"
+    drivers.mkdir(parents=True)
+    (hooks / "node").mkdir(parents=True)
+    (hooks / "node" / "memwatch-fork.node").write_text("elf")
+    load("hooks").lend(hooks, environment)
+
+    assert (drivers / "memwatch-fork.node").read_text() == "elf"
+    path = drivers.parents[1] / "memwatch-hooks.pth"
+    assert path.read_text() == f"{hooks}/python\n"
+
+
 def test_copied_twice(tmp_path):
     """An init container that is started twice copies over what it left."""
     copy = load("copy_hooks").copy

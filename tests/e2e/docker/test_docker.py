@@ -41,6 +41,10 @@ def finished(running):
     return json.loads(out)
 
 
+#: How the snapshots of each are taken: in a child, so that the service stands still for moments.
+WRITERS = {"node": "SNAPSHOT_WRITER_FORKED_CHILD", "python": "SNAPSHOT_WRITER_C"}
+
+
 @pytest.mark.parametrize("runtime", ["node", "python"])
 def test_hardened_service(request, engine, tmp_path, runtime):
     """A service without shell, network, capability or write access is captured, and serves on."""
