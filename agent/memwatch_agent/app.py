@@ -31,6 +31,11 @@ from memwatch_agent.drivers.hookprofiles import record_by_hook
 from memwatch_agent.drivers.node import NodeAttachDriver
 from memwatch_agent.drivers.profiling import ProfileKind, Profilers
 from memwatch_agent.drivers.python import PythonHookDriver
+from memwatch_agent.drivers.pythonattach import (
+    AttachPython,
+    PythonAttachDriver,
+    hook_folder,
+)
 from memwatch_agent.errors import SettingsError
 from memwatch_agent.figures import Drivers, Figures
 from memwatch_agent.history import History
@@ -125,7 +130,7 @@ class Agent:
         self._address = settings.advertise or settings.listen
         self._place = _place(settings)
         self._attach = NodeAttachDriver(state.path)
-        drivers = _drivers(self._attach)
+        drivers = _drivers(self._attach, settings.attach_python)
         sampler = Sampler(PROC, time.time)
         hooks = HookFinder(settings.hook_dirs, time.monotonic, time.time)
         table = ProcessTable(PROC, settings.pids)
@@ -295,13 +300,15 @@ def own_figures() -> tuple[int, float]:
     return (stat.rss_bytes, stat.cpu_ticks / procfs.CLOCK_TICKS) if stat else (0, 0.0)
 
 
-def _drivers(attach: NodeAttachDriver) -> Drivers:
+def _drivers(attach: NodeAttachDriver, attach_python: AttachPython) -> Drivers:
     """A driver for each runtime and way."""
     hook = HookDriver()
+    python = PythonHookDriver(converter.find())
     return {
         (Runtime.NODE, Way.HOOK): hook,
         (Runtime.NODE, Way.ATTACH): attach,
-        (Runtime.PYTHON, Way.HOOK): PythonHookDriver(converter.find()),
+        (Runtime.PYTHON, Way.HOOK): python,
+        (Runtime.PYTHON, Way.ATTACH): PythonAttachDriver(attach_python, hook_folder, python),
     }
 
 
@@ -321,6 +328,7 @@ def _place(settings: Settings) -> Place:
         pod_uid=settings.pod_uid,
         service=settings.service,
         labels=settings.labels,
+        attach_python=settings.attach_python,
     )
 
 

@@ -61,6 +61,7 @@ class Found:
         catches_sigusr1: whether it has a handler for SIGUSR1.
         visible: whether the pid is one of the agent's pid namespace; a process that is known
             by its hook alone is not.
+        threads: how many threads it has.
     """
 
     pid: int
@@ -79,6 +80,7 @@ class Found:
     root: Path
     catches_sigusr1: bool
     visible: bool = True
+    threads: int = 1
 
     @property
     def command(self) -> str:
@@ -161,7 +163,8 @@ class ProcessTable:
         status = procfs.status(folder)  # a handler may have come or gone
         if status is None:
             return None
-        return key, replace(before[1], catches_sigusr1=status.catches(signal.SIGUSR1))
+        catches = status.catches(signal.SIGUSR1)
+        return key, replace(before[1], catches_sigusr1=catches, threads=status.threads)
 
     def _examine(self, pid: int, folder: str, key: _Key) -> Found | None:
         """Everything about one process; None where it is no target."""
@@ -192,6 +195,7 @@ class ProcessTable:
             same_network=network == self._own_network if network else None,
             root=self._root(folder),
             catches_sigusr1=status.catches(signal.SIGUSR1),
+            threads=status.threads,
         )
 
     def _version(self, runtime: Runtime | None, exe: str, folder: str) -> str:

@@ -40,11 +40,13 @@ class Status:
         uid: the effective user id.
         inner_pid: the pid as the process sees itself.
         caught: bit n-1 is set where the process catches signal n.
+        threads: how many it has.
     """
 
     uid: int
     inner_pid: int
     caught: int
+    threads: int = 1
 
     def catches(self, signal_number: int) -> bool:
         """Whether the process has a handler for a signal."""
@@ -124,6 +126,7 @@ def parse_status(data: bytes) -> Status | None:
             uid=int(fields[b"Uid"].split()[1]),
             inner_pid=int(pid.split()[-1]),
             caught=int(fields[b"SigCgt"], 16),
+            threads=int(fields.get(b"Threads", b"1")),
         )
     except (KeyError, IndexError, ValueError):
         return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from memwatch_agent.drivers.pythonattach import AttachPython
 from memwatch_agent.errors import SettingsError
 from memwatch_proto import auth
 
@@ -52,6 +53,7 @@ class Settings:
         labels: labels of every target, such as those of the pod.
         end_with_input: whether the agent stops when its standard input ends, as it does when
             the command that started it in a container is gone.
+        attach_python: how a Python process without a hook may be entered.
     """
 
     listen: str
@@ -74,6 +76,7 @@ class Settings:
     pod_uid: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     end_with_input: bool = False
+    attach_python: AttachPython = AttachPython.OFF
 
 
 class _Parser(argparse.ArgumentParser):
@@ -118,6 +121,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
         pod_uid=environ.get("POD_UID", ""),
         labels=parse_labels("--labels", value("labels")),
         end_with_input=given.end_with_input,
+        attach_python=AttachPython(
+            _choice("--attach-python", value("attach_python", "off"), tuple(AttachPython))
+        ),
     )
 
 
@@ -179,6 +185,12 @@ _FLAGS = (
     ("metrics-listen", "ADDR", "address of /metrics, or 'off' (127.0.0.1:9464)"),
     ("spool-quota", "BYTES", "the most that snapshots may take on disk (4GiB)"),
     ("labels", "K=V,…", "labels of every target"),
+    (
+        "attach-python",
+        "HOW",
+        "enter Python processes without a hook: off, remote-exec (CPython 3.14), or inject, "
+        "which can stop the process for ever (off)",
+    ),
     ("log-level", "LEVEL", f"one of {', '.join(LOG_LEVELS)} (info)"),
     ("tls-cert", "FILE", "certificate of the gRPC server"),
     ("tls-key", "FILE", "its key"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from memwatch_agent import procfs, unhooked
 from memwatch_agent.drivers.base import HeapFigures, Process, Runtime, Way
+from memwatch_agent.drivers.pythonattach import AttachPython, obstacle
 from memwatch_agent.errors import TargetNotFoundError
 from memwatch_agent.hooks import Hook, HookFinder, described
 from memwatch_agent.processes import Found, ProcessTable, service_name
@@ -47,6 +48,8 @@ class Place:
     pod_uid: str = ""
     service: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    #: How a Python process without a hook may be entered; mostly not at all.
+    attach_python: AttachPython = AttachPython.OFF
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def _attach_obstacle(found: Found, place: Place, no_hook: str) -> str:
             f"run the agent as uid {found.uid}"
         )
     if found.runtime is Runtime.PYTHON:
-        return no_hook
+        return _python_obstacle(found, place, no_hook)
     if not found.visible:
         return "its pid namespace is not the agent's; share it, or update the hook in it"
     if found.same_network is False:
@@ -122,6 +125,15 @@ def _attach_obstacle(found: Found, place: Place, no_hook: str) -> str:
             "start it with NODE_OPTIONS=--require=memwatch-hook.cjs"
         )
     return ""
+
+
+def _python_obstacle(found: Found, place: Place, no_hook: str) -> str:
+    """Why a Python process cannot be entered: why it has no hook, where nothing else is allowed."""
+    if place.attach_python is AttachPython.OFF:
+        return no_hook
+    same_root = found.visible and found.root == Path("/")
+    why = obstacle(place.attach_python, found.version, found.threads, same_root)
+    return f"{no_hook}; nor by --attach-python: {why}" if why else ""
 
 
 def _inspector_asked_for(found: Found) -> bool:
