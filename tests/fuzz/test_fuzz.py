@@ -32,7 +32,7 @@ def test_a_short_run_finds_nothing(tmp_path):
     paths = [str(Path(__file__).parents[2]), program_env()["PYTHONPATH"]]
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "all", f"-max_total_time={SECONDS}", "-seed=1"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,
         text=True,
