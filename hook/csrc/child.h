@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "shield.h"
 #include "walk.h"
 
 #ifndef SYS_close_range
@@ -120,8 +121,10 @@ static void report(const Findings *found)
     (void)!write(run.status, "]}\n", 3);
 }
 
-__attribute__((noreturn)) static void live_as_child(const Order *order)
+__attribute__((noreturn)) static void live_as_child(const Order *order, int shielded)
 {
+    if (shielded)
+        fill_in_heads();
     shed(order->output);
     Findings found = walk_heap(order);
     report(&found);

@@ -15,6 +15,7 @@ typedef struct {
     Header header;            /* of a `.heapsnapshot` */
     const char *key;          /* of marks: 16 bytes */
     int may_call_sizeof;
+    int may_shield; /* leave large payloads out of the clone */
 } Order;
 
 typedef struct {

@@ -15,7 +15,7 @@ import warnings
 from _signal import SIGALRM, SIGKILL  # type: ignore[import-not-found]
 from _thread import get_ident
 
-from . import child, outlet, v8format, walker, wire
+from . import child, outlet, v8format, walker, ways, wire
 from .options import DUMP, HeapOptions
 from .originals import fork, waitpid
 from .spool import open_spool
@@ -24,6 +24,7 @@ from .status import Status
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
     from typing import Any
 
     from .spool import Spool
@@ -34,6 +35,17 @@ WAIT_FOR_CLONES = 0x40000000  # __WALL: a child without an exit signal is waited
 RELEASE_BATCH = 10_000  # references given back at once: about a millisecond
 
 _chunks = v8format.ChunkNumbers()
+
+
+class _Experience:
+    """What earlier snapshots of this process teach the next one."""
+
+    def __init__(self) -> None:
+        self.objects: int | None = None  # in the last one
+        self.may_shield = True  # no child has crashed that lacked large payloads
+
+
+_experience = _Experience()
 
 # The snapshot whose child is being forked, by thread: our after-fork callback, which runs before
 # the app's own, turns exactly that child into a walker.
@@ -74,6 +86,9 @@ class Snapshot:
         self._rss: int | None = None
         self._notes = [f"walker: {walker.kind()}"]
         self._order: walker.Order | None = None
+        self._way = ways.FORK if walker.IN_C is None else ways.CLONE
+        self._shielded = 0  # bytes that are, or may be, left out of the clone
+        self._here: dict[str, Any] | None = None  # what a walk in place has found
 
     def start(self) -> None:
         """Forks the child.
@@ -90,7 +105,7 @@ class Snapshot:
                 collecting = self._timed(gc.collect)[1]
                 self._notes.append(f"collected first: {collecting:.1f} ms of the pause")
             self._rss = _resident_bytes()
-            self._pid = self._fork_child() if walker.IN_C is None else self._clone_child()
+            self._begin()
             self._status.close_writer()
         except OSError as cause:
             self.close()
@@ -115,7 +130,7 @@ class Snapshot:
     def ended(self) -> bool:
         """Takes in what the child has said so far; whether it has ended."""
         assert self._status is not None
-        return self._status.hear() or not self.alive()
+        return self._here is not None or self._status.hear() or not self.alive()
 
     def progress(self) -> bytes:
         """The PROGRESS frame of what the child has told since the last call; may be empty."""
@@ -141,14 +156,17 @@ class Snapshot:
             RequestError: `CHILD_FAILED`: the child died, or said what it died of.
         """
         self._reap(0)
-        facts = self._facts()
+        facts = self._facts() if self._here is None else self._here
         _chunks.learn(facts["chunks"])
+        _experience.objects = facts["objects"]
         dumped = {}
         if self.spool is not None:
             dumped = {
                 "format": DUMP,
                 "heap_bytes": facts["heap_bytes"],
                 "rss_bytes": self._rss,
+                "way": self._way,
+                "walk_millis": round(facts["cpu_millis"], 3),
             }
         return {
             "size_bytes": facts["size_bytes"],
@@ -203,21 +221,87 @@ class Snapshot:
         """The descriptors that the child needs besides its status."""
         return {self._connection.fileno() if self.spool is None else self.spool.descriptor}
 
-    def _clone_child(self) -> int:
-        assert self._status is not None
-        frames = sys._current_frames()
-        frames.pop(get_ident(), None)
-        limit = 0 if self.spool is None else self.spool.limit
-        [output] = self._kept()
-        target = walker.Target(output, self._status.writer, limit)
-        pid, millis = walker.clone(frames, _chunks, target, self._options, DEADLINE_SECONDS)
+    def _begin(self) -> None:
+        """Takes the way with the shortest pause.
+
+        Raises:
+            OSError: there is no process to be had. RuntimeError: nor a walk in place.
+        """
+        if walker.IN_C is None:
+            self._pid = self._fork_child()
+            return
+        if self._in_place_is_shorter() and self._walk_here(None):
+            return
+        try:
+            self._pid = self._clone_child()
+        except OSError as cause:  # as by a seccomp filter, or a limit of processes
+            if self.spool is None:
+                raise
+            self._notes.append(f"no clone is to be had: {cause.strerror}")
+            if not self._walk_here(cause):
+                raise
+
+    def _in_place_is_shorter(self) -> bool:
+        assert walker.IN_C is not None
+        if self.spool is None or self._rss is None or self._rss < ways.MIN_WEIGHED_BYTES:
+            return False
+        if _experience.may_shield:
+            self._shielded = walker.IN_C.find_payloads()
+        objects = _experience.objects
+        if objects is None:
+            objects = sys.getallocatedblocks()
+        return ways.in_place_is_shorter(self._rss - self._shielded, objects)
+
+    def _walk_here(self, cause: OSError | None) -> bool:
+        """Walks in the app itself; whether it was finished within the time for it.
+
+        `cause`: why there is no other way.
+        """
+        limit = ways.MAX_IN_PLACE_MILLIS
+        if cause is None and self._rss is not None:
+            limit = ways.clone_millis(self._rss - self._shielded)
+        frames = self._frames()
+        began = time.thread_time()
+        try:
+            facts, millis = walker.walk_here(frames, _chunks, self._target(), self._options, limit)
+        except RuntimeError as failure:
+            self._pause_millis += limit
+            self._notes.append(f"not walked in place: {failure}")
+            self._restart_spool()
+            return False
+        self._way = ways.IN_PLACE
         self._pause_millis += millis
+        spent = (time.thread_time() - began) * 1000
+        self._here = {**facts, "cpu_millis": spent, "extra_memory_bytes": None}
+        return True
+
+    def _clone_child(self) -> int:
+        pid, millis, self._shielded = walker.clone(
+            self._frames(), _chunks, self._target(), self._options, DEADLINE_SECONDS
+        )
+        self._pause_millis += millis
+        if self._shielded:
+            self._notes.append(f"left out of the clone: {self._shielded >> 20} MiB of large bytes")
         return pid
 
-    def _fork_child(self) -> int:
+    def _frames(self) -> dict[int, FrameType]:
         frames = sys._current_frames()
-        me = get_ident()
-        frames.pop(me, None)
+        frames.pop(get_ident(), None)
+        return frames
+
+    def _target(self) -> walker.Target:
+        assert self._status is not None
+        [output] = self._kept()
+        limit = 0 if self.spool is None else self.spool.limit
+        return walker.Target(output, self._status.writer, limit, self._shielded > 0)
+
+    def _restart_spool(self) -> None:
+        assert self.spool is not None
+        os.lseek(self.spool.descriptor, 0, os.SEEK_SET)
+        os.ftruncate(self.spool.descriptor, 0)
+
+    def _fork_child(self) -> int:
+        frames, me = self._frames(), get_ident()
         # The list keeps alive in the child what other threads' states held: the interpreter clears
         # those right after a fork, and a database connection that is thus deleted says good-bye to
         # its server on the descriptor it shares with the app's.
@@ -272,6 +356,8 @@ class Snapshot:
         self._status.hear()
         facts = self._status.last_words
         if "failure" in facts:
+            if self._shielded:
+                _experience.may_shield = False
             raise wire.RequestError(wire.CHILD_FAILED, f"cannot walk the heap: {facts['failure']}")
         if "objects" not in facts:
             raise wire.RequestError(

@@ -77,10 +77,12 @@ def kind() -> str:
 class Target:
     """What a walk by the C walker writes to: two descriptors, and how large a dump may grow.
 
-    `limit` 0: a `.heapsnapshot` onto a connection.
+    `limit` 0: a `.heapsnapshot` onto a connection. `may_shield`: large payloads may be left out of
+    the clone.
     """
 
-    def __init__(self, output: int, status: int, limit: int) -> None:
+    def __init__(self, output: int, status: int, limit: int, may_shield: bool) -> None:
+        self.may_shield = may_shield
         self.output = output
         self.status = status
         self.limit = limit
@@ -92,17 +94,18 @@ def clone(
     target: Target,
     options: HeapOptions,
     deadline_seconds: int,
-) -> tuple[int, float]:
-    """Clones the process with the C walker; the pid of the child, and the clone's milliseconds.
+) -> tuple[int, float, int]:
+    """Clones the process with the C walker.
 
-    The child is to be waited for with __WALL. `frames` as in `Order`.
+    The child's pid, to be waited for with __WALL, the clone's milliseconds, and how many bytes of
+    large payloads were left out of it. `frames` as in `Order`.
 
     Raises:
         OSError: the process may not be cloned.
     """
     assert IN_C is not None
     order = _c_order(frames, chunks, target, options, deadline_seconds)
-    cloned: tuple[int, float] = IN_C.walk(*order)
+    cloned: tuple[int, float, int] = IN_C.walk(*order)
     return cloned
 
 
@@ -111,16 +114,16 @@ def walk_here(
     chunks: v8format.ChunkNumbers,
     target: Target,
     options: HeapOptions,
-    deadline_seconds: int,
+    limit_millis: float,
 ) -> tuple[dict[str, Any], float]:
     """Walks in the app itself, which waits: what a child would have said, and the milliseconds.
 
     Raises:
-        RuntimeError: the walk gave up.
+        RuntimeError: the walk gave up, by the limit or for another reason.
     """
     assert IN_C is not None
-    order = _c_order(frames, chunks, target, options, deadline_seconds)
-    objects, size, heap, numbered, millis = IN_C.walk_here(*order)
+    order = _c_order(frames, chunks, target, options, 0)
+    objects, size, heap, numbered, millis = IN_C.walk_here(limit_millis, *order)
     facts = {"objects": objects, "size_bytes": size, "heap_bytes": heap, "chunks": numbered}
     return facts, millis
 
@@ -148,7 +151,14 @@ def _c_order(
     may_call_sizeof = not os.environ.get("PYTHONMALLOC", "").startswith("malloc")
     is_dump = options.format == DUMP
     return (
-        (target.output, target.status, is_dump, options.strings, target.limit),
+        (
+            target.output,
+            target.status,
+            is_dump,
+            options.strings,
+            target.limit,
+            target.may_shield,
+        ),
         lists,
         v8format.header(),
         json.dumps({**_walker_py.dump_head(), "walker": "c"}, separators=(",", ":")),
