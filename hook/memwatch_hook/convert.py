@@ -173,6 +173,17 @@ def _bound(seconds: int) -> None:
     os.nice(NICE)
 
 
+def _peak_bytes() -> int:
+    try:
+        with open("/proc/self/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     """Converts standard input to standard output; the exit status."""
     seconds = (
@@ -181,7 +192,8 @@ def main(arguments: list[str]) -> int:
     _bound(seconds)
     try:
         facts = convert(0, 1, "--python" in arguments)
-        last_words = json.dumps({**facts, "cpu_millis": time.process_time() * 1000})
+        cost = {"cpu_millis": time.process_time() * 1000, "peak_bytes": _peak_bytes()}
+        last_words = json.dumps({**facts, **cost})
         status = 0
     except ConvertError as problem:
         last_words, status = str(problem), 1

@@ -1,0 +1,1 @@
+"""The Python snapshot beside its peers."""
