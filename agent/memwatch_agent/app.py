@@ -46,6 +46,7 @@ from memwatch_agent.places import Places
 from memwatch_agent.processes import ProcessTable
 from memwatch_agent.recording import Recorder
 from memwatch_agent.recordings import Recordings
+from memwatch_agent.sampled import Sampled
 from memwatch_agent.sampling import Sampler
 from memwatch_agent.service import AgentService
 from memwatch_agent.settings import Settings
@@ -66,6 +67,9 @@ _MALLOC_OPTIONS = ((-8, 1), (-3, 256 * 1024), (-1, 1024 * 1024))
 
 #: How often targets are looked at for /metrics: the usual scrape interval.
 LOOK_SECONDS = 15.0
+
+#: How often the hooks' folders are looked through for profiles of sampled requests.
+COLLECT_SECONDS = 5.0
 
 #: How often inspectors that could not be shut are tried again.
 TIDY_SECONDS = 30.0
@@ -153,8 +157,16 @@ class Agent:
         self._captures = Captures(self._roster, taker, self._spool, places, time.monotonic)
         recorder = Recorder(self._roster, _PROFILERS, self._spool, time.time, _new_snapshot_id)
         self._recordings = Recordings(self._roster, recorder, self._spool, places, time.monotonic)
+        self._sampled = Sampled(settings.hook_dirs, self._roster, self._spool, _new_snapshot_id)
         token = auth.bearer(settings.token)
-        self._link = Link(self._channel, token, self.about, self.targets, Backoff(random.random))
+        self._link = Link(
+            self._channel,
+            token,
+            self.about,
+            self.targets,
+            Backoff(random.random),
+            self._sampled.waiting,
+        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set."""
@@ -219,7 +231,7 @@ class Agent:
         return await self._figures.described()
 
     def _background(self) -> list[Coroutine[Any, Any, None]]:
-        work = [self._tidy(), self._look()]
+        work = [self._tidy(), self._look(), self._collect()]
         if self._settings.controller:
             work.append(self._link.run())
         return work
@@ -233,6 +245,15 @@ class Agent:
             except Exception:  # noqa: BLE001 the outermost loop of this task: it must go on
                 _log.exception("cannot look for targets")
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _collect(self) -> None:
+        """Takes in what services recorded by themselves."""
+        while True:
+            try:
+                await self._sampled.collect()
+            except Exception:  # noqa: BLE001 the outermost loop of this task: it must go on
+                _log.exception("cannot take in sampled profiles")
+            await asyncio.sleep(COLLECT_SECONDS)
 
     async def _tidy(self) -> None:
         """Shuts inspectors that an agent before this one was killed over, or could not shut."""

@@ -13,7 +13,13 @@ import grpc
 import structlog
 
 from memwatch_proto.status import from_rpc_error
-from memwatch_proto.v1 import agents_pb2, registry_pb2, registry_pb2_grpc, targets_pb2
+from memwatch_proto.v1 import (
+    agents_pb2,
+    registry_pb2,
+    registry_pb2_grpc,
+    snapshots_pb2,
+    targets_pb2,
+)
 
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
@@ -68,6 +74,7 @@ class Link:
         about: Callable[[], Awaitable[agents_pb2.Agent]],
         targets: Callable[[], Awaitable[Sequence[targets_pb2.Target]]],
         backoff: Backoff,
+        recorded: Callable[[], Sequence[snapshots_pb2.Snapshot]] = tuple,
     ) -> None:
         """Where to register, and what to say.
 
@@ -77,12 +84,14 @@ class Link:
             about: tells who the agent is now.
             targets: looks for targets and samples them.
             backoff: how long to wait between tries.
+            recorded: the profiles that services recorded by themselves.
         """
         self._channel = channel
         self._metadata = tuple(metadata)
         self._about = about
         self._targets = targets
         self._backoff = backoff
+        self._recorded = recorded
         self.connected = False
         self.connects = 0
 
@@ -128,7 +137,8 @@ class Link:
         seconds = min(max(seconds, MIN_INTERVAL_SECONDS), MAX_INTERVAL_SECONDS)
         while True:
             await asyncio.sleep(seconds)
-            heartbeat = registry_pb2.Heartbeat(targets=await self._targets())
+            targets = await self._targets()
+            heartbeat = registry_pb2.Heartbeat(targets=targets, recorded=self._recorded())
             await _exchange(call, registry_pb2.ConnectRequest(heartbeat=heartbeat))
 
 

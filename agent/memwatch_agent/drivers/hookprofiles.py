@@ -119,8 +119,8 @@ def _facts(target: Process, size: int, meter: CostMeter, result: Mapping[str, An
     pause = believed(result.get("pause_millis"))
     return RecordFacts(
         size_bytes=size,
-        content_type=_word(result.get("content_type"), "application/octet-stream"),
-        extension=_word(result.get("extension"), "bin"),
+        content_type=believed_word(result.get("content_type"), "application/octet-stream"),
+        extension=believed_word(result.get("extension"), "bin"),
         pause_millis=pause or 0.0,
         pause_source=PauseSource.UNKNOWN if pause is None else PauseSource.RUNTIME,
         cpu_millis=int(believed(result.get("cpu_millis")) or 0),
@@ -133,7 +133,7 @@ def _facts(target: Process, size: int, meter: CostMeter, result: Mapping[str, An
     )
 
 
-def _word(value: object, otherwise: str) -> str:
+def believed_word(value: object, otherwise: str) -> str:
     """A word that the hook told, of safe characters; `otherwise` where it told none."""
     text = value if isinstance(value, str) else ""
     safe = "".join(letter for letter in text if letter.isascii() and letter.isprintable())

@@ -43,7 +43,8 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         self, requests: AsyncIterator[registry_pb2.ConnectRequest], _context: Any
     ) -> AsyncIterator[registry_pb2.ConnectResponse]:
         """One agent's stream: registered, then acknowledged, until it ends or is replaced."""
-        link = self._register(await _first(requests))
+        register = await _first(requests)
+        link = self._register(register)
         try:
             yield registry_pb2.ConnectResponse(
                 registered=registry_pb2.Registered(
@@ -54,6 +55,9 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
             async for heartbeat in _until_replaced(requests, link):
                 targets = [convert.target_from_pb(target) for target in heartbeat.targets]
                 self._registry.heartbeat(link, targets)
+                if heartbeat.recorded:
+                    agent = convert.agent_from_pb(register.agent)
+                    self._in_background(self._tell_spooled(agent, heartbeat.recorded))
                 yield registry_pb2.ConnectResponse(ack=registry_pb2.HeartbeatAck())
         finally:
             self._registry.disconnect(link)

@@ -10,7 +10,7 @@ import time
 from _thread import allocate_lock
 from select import POLLIN
 
-from memwatch_hook import wire
+from memwatch_hook import register_at_fork, wire
 from memwatch_hook.originals import poll
 
 from .allocations import Allocations
@@ -32,6 +32,38 @@ KINDS: Mapping[str, type[Kind]] = {
     "allocations": Allocations,
     "native": Native,
 }
+
+
+class _Turn:
+    """At most one recording in a process: both of tracemalloc and memray there is one."""
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._kind: Kind | None = None
+
+    def claim(self) -> bool:
+        """Whether a recording may be made now; who may, calls `release` at its end."""
+        return self._lock.acquire(False)
+
+    def remember(self, kind: Kind) -> None:
+        """Notes what runs, for a forked child to put right."""
+        self._kind = kind
+
+    def release(self) -> None:
+        """The recording is over."""
+        self._kind = None
+        if self._lock.locked():
+            self._lock.release()
+
+    def forget(self) -> None:
+        """In a forked child of the app: puts it back as it was before the recording."""
+        kind, self._kind = self._kind, None
+        self._lock = allocate_lock()
+        if kind is not None:
+            kind.forget()
+
+
+turn = _Turn()
 
 
 class Control:
@@ -160,3 +192,6 @@ def _grouped(pieces: Iterator[bytes]) -> Iterator[bytes]:
             group.clear()
     if group:
         yield bytes(group)
+
+
+register_at_fork(turn.forget)

@@ -52,7 +52,18 @@ class Recording:
         self._next_progress = 0.0
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Starts the thread.
+
+        Raises:
+            RequestError: a request of the app is being recorded.
+        """
+        if not recorder.turn.claim():
+            self._control.close()
+            self._socket.close()
+            raise wire.RequestError(
+                wire.BUSY, "cannot record a profile: another one is being made; try again later"
+            )
+        recorder.turn.remember(self._kind)
         self.status, self._status_writer = os.pipe()
         atexit.register(self._leave)
         start_new_thread(self._run, ())
@@ -90,8 +101,7 @@ class Recording:
         atexit.unregister(self._leave)
 
     def forget(self) -> None:
-        """In a forked child of the app: puts it back, and lets go of what is the parent's."""
-        self._kind.forget()
+        """In a forked child of the app: lets go of what is the parent's."""
         atexit.unregister(self._leave)
         self._control.close()
         self._socket.close()
@@ -123,6 +133,7 @@ class Recording:
                 wire.FAILED, f"cannot record a profile: {type(cause).__name__}: {cause}"
             )
         finally:
+            recorder.turn.release()
             self._socket.close()
             self._control.close()
             os.close(self._status_writer)

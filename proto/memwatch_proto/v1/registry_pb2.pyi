@@ -1,4 +1,5 @@
 from memwatch_proto.v1 import agents_pb2 as _agents_pb2
+from memwatch_proto.v1 import snapshots_pb2 as _snapshots_pb2
 from memwatch_proto.v1 import targets_pb2 as _targets_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -25,10 +26,12 @@ class Register(_message.Message):
     def __init__(self, agent: _Optional[_Union[_agents_pb2.Agent, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[_targets_pb2.Target, _Mapping]]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("targets",)
+    __slots__ = ("targets", "recorded")
     TARGETS_FIELD_NUMBER: _ClassVar[int]
+    RECORDED_FIELD_NUMBER: _ClassVar[int]
     targets: _containers.RepeatedCompositeFieldContainer[_targets_pb2.Target]
-    def __init__(self, targets: _Optional[_Iterable[_Union[_targets_pb2.Target, _Mapping]]] = ...) -> None: ...
+    recorded: _containers.RepeatedCompositeFieldContainer[_snapshots_pb2.Snapshot]
+    def __init__(self, targets: _Optional[_Iterable[_Union[_targets_pb2.Target, _Mapping]]] = ..., recorded: _Optional[_Iterable[_Union[_snapshots_pb2.Snapshot, _Mapping]]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
     __slots__ = ("registered", "ack")

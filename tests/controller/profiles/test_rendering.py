@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import zstandard
@@ -9,7 +10,7 @@ import zstandard
 from memwatch_controller.profiles.reporting import RenderJob
 from memwatch_controller.profiles.worker import answer
 
-TYPES = {
+TYPES: dict[str, Any] = {
     "format": 1,
     "kind": "types",
     "method": "gc",
@@ -28,7 +29,7 @@ TYPES = {
         },
     ],
 }
-ALLOCATIONS = {
+ALLOCATIONS: dict[str, Any] = {
     "format": 1,
     "kind": "allocations",
     "was_on": False,
@@ -52,7 +53,17 @@ def job(tmp_path):
             path.write_bytes(zstandard.ZstdCompressor().compress(data))
             paths.append(str(path) if one is not None else "")
         kind = "native" if isinstance(document, bytes) else document["kind"]
-        fields = RenderJob(kind, report, form, *paths, str(tmp_path / "out"), 100, 1 << 30, ["n"])
+        fields = RenderJob(
+            kind=kind,
+            report=report,
+            format=form,
+            path=paths[0],
+            base_path=paths[1],
+            output=str(tmp_path / "out"),
+            limit=100,
+            memory_bytes=1 << 30,
+            notes=["n"],
+        )
         return replace(fields, **changes)
 
     return made

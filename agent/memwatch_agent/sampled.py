@@ -1,0 +1,194 @@
+"""Takes in profiles that services recorded by themselves: files that their hooks left.
+
+See docs/formats/profiles.md. A file is believed only as far as it is a profile of a process that
+is a target: its owner may write anything into it.
+"""
+
+import asyncio
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import structlog
+
+from memwatch_agent.drivers.base import PauseSource
+from memwatch_agent.drivers.hook import believed, believed_notes
+from memwatch_agent.drivers.hookprofiles import believed_word
+from memwatch_agent.drivers.profiling import ProfileKind, ProfileOptions, RecordFacts
+from memwatch_agent.errors import SpoolError
+from memwatch_agent.recording import RecordSpec, artifact_of
+from memwatch_agent.spool import Spool
+from memwatch_agent.targets import Roster, Target
+from memwatch_proto.v1 import snapshots_pb2
+
+#: How the request id of such a profile begins; the controller knows it by that.
+PREFIX = "sampled."
+
+#: They are told in each heartbeat.
+MAX_TOLD = 20
+
+#: Files of one look; the rest waits for the next.
+MAX_FILES = 20
+
+#: A folder is read this far.
+MAX_NAMES = 2_000
+
+MAX_META_BYTES = 64 * 1024
+MAX_BYTES = 1 << 34
+
+_PIECE_BYTES = 1 << 20
+_META = ".profile.json"
+_NAME = re.compile(r"python-(\d{1,10})-(\d{1,20})-(\d{1,16})-([a-z-]{1,32})\.profile\.json")
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One profile that lies there, by its name."""
+
+    folder: Path
+    stem: str
+    inner_pid: int
+    start_ticks: int
+    millis: int
+    kind: ProfileKind
+
+
+class Sampled:
+    """Looks through the hooks' folders, and spools what is there."""
+
+    def __init__(
+        self, folders: Sequence[Path], roster: Roster, spool: Spool, new_id: Callable[[], str]
+    ) -> None:
+        """`folders`: where hooks write besides where each target itself says."""
+        self._folders = tuple(folders)
+        self._roster = roster
+        self._spool = spool
+        self._new_id = new_id
+
+    def waiting(self) -> Sequence[snapshots_pb2.Snapshot]:
+        """Those that lie in the spool, the oldest first."""
+        spooled = (one for one in self._spool.snapshots() if one.request_id.startswith(PREFIX))
+        return [one for one, _ in zip(spooled, range(MAX_TOLD), strict=False)]
+
+    async def collect(self) -> None:
+        """Takes in what is there now."""
+        targets = {
+            (target.found.inner_pid, target.found.start_ticks): target
+            for target in self._roster.targets
+            if target.hook is not None
+        }
+        if targets:
+            await asyncio.to_thread(self._collect, targets)
+
+    def _collect(self, targets: Mapping[tuple[int, int], Target]) -> None:
+        folders = {*self._folders, *_own_folders(targets.values())}
+        found = [one for folder in folders for one in _listed(folder)]
+        for one in sorted(found, key=lambda one: one.millis)[:MAX_FILES]:
+            target = targets.get((one.inner_pid, one.start_ticks))
+            if target is not None:
+                self._take(one, target)
+
+    def _take(self, one: _Found, target: Target) -> None:
+        request_id = f"{PREFIX}{target.id}.{one.millis}"
+        try:
+            if self._spool.by_request(request_id) is None:
+                self._spool_one(one, target, request_id)
+        except SpoolError as error:
+            _log.warning("sampled profile not taken in", cause=str(error))
+            return
+        except (OSError, ValueError, TypeError) as error:
+            _log.warning("sampled profile dropped", name=one.stem, cause=str(error)[:300])
+        for name in (one.stem + ".profile", one.stem + _META):
+            with suppress(OSError):
+                (one.folder / name).unlink()
+
+    def _spool_one(self, one: _Found, target: Target, request_id: str) -> None:
+        with _opened(one.folder / (one.stem + _META), MAX_META_BYTES) as file:
+            told = json.load(file)
+        if not isinstance(told, dict):
+            raise ValueError("its description is no object")
+        artifact_id = self._new_id()
+        writer = self._spool.create(artifact_id)
+        try:
+            with _opened(one.folder / (one.stem + ".profile"), MAX_BYTES) as file:
+                while data := file.read(_PIECE_BYTES):
+                    writer.write(data)
+            blob = writer.finish()
+            spec = RecordSpec(request_id, target.id, one.kind, ProfileOptions())
+            facts = _facts(told, blob.raw_size_bytes)
+            artifact = artifact_of(artifact_id, spec, target, facts, blob, one.millis / 1000)
+            ended = believed(told.get("ended_millis"))
+            artifact.end_time.FromMilliseconds(int(ended or one.millis))
+            writer.keep(artifact)
+        finally:
+            writer.abort()  # does nothing to what was kept
+        _log.info("sampled profile taken in", artifact=artifact_id, target=target.id)
+
+
+def _facts(told: Mapping[str, Any], size: int) -> RecordFacts:
+    if told.get("size_bytes") != size:
+        raise ValueError(f"it has {size} bytes instead of {str(told.get('size_bytes'))[:20]}")
+    pause = believed(told.get("pause_millis"))
+    return RecordFacts(
+        size_bytes=size,
+        content_type=believed_word(told.get("content_type"), "application/octet-stream"),
+        extension=believed_word(told.get("extension"), "bin"),
+        pause_millis=pause or 0.0,
+        pause_source=PauseSource.UNKNOWN if pause is None else PauseSource.RUNTIME,
+        cpu_millis=int(believed(told.get("cpu_millis")) or 0),
+        extra_memory_bytes=int(believed(told.get("extra_memory_bytes")) or 0),
+        rss_before_bytes=0,
+        rss_after_bytes=0,
+        duration_millis=0.0,
+        notes=("of one request, sampled by the service", *believed_notes(told.get("notes"))),
+    )
+
+
+def _own_folders(targets: Iterable[Target]) -> set[Path]:
+    """Where the targets' hooks write by their own environment, as the agent reaches it."""
+    folders = set()
+    for target in targets:
+        found, environ = target.found, target.found.environ or {}
+        for name in ("MEMWATCH_PROFILING_OUTPUT_DIR", "MEMWATCH_HOOK_DIR"):
+            told = environ.get(name, "")
+            if told.startswith("/") and "\0" not in told and ".." not in told.split("/"):
+                folders.add(found.root / told.lstrip("/"))
+        folders.add(found.root / f"tmp/memwatch-{found.uid}")
+    return folders
+
+
+def _listed(folder: Path) -> list[_Found]:
+    listed = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry, _ in zip(entries, range(MAX_NAMES), strict=False):
+            match = _NAME.fullmatch(entry.name)
+            if match and match[4] in set(ProfileKind):
+                stem = entry.name.removesuffix(_META)
+                kind = ProfileKind(match[4])
+                listed.append(
+                    _Found(folder, stem, int(match[1]), int(match[2]), int(match[3]), kind)
+                )
+    return listed
+
+
+def _opened(path: Path, most_bytes: int) -> BinaryIO:
+    """A regular file of bounded size; no link is followed, no pipe is waited for.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: it is something else.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
+        os.close(file)
+        raise ValueError(f"it is no file of at most {most_bytes} bytes")
+    return os.fdopen(file, "rb")
