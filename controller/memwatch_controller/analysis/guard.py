@@ -1,8 +1,8 @@
 """Says beforehand how much memory a comparison needs, and how much there is.
 
-The figures were measured on V8 heaps of 30 to 350 MB (3.4 to 3.7 bytes of memory for each
-byte of the largest file, beside 150 MB of the interpreter and its libraries); they are
-rounded up. A worker is killed by its own limit where they are wrong.
+The figures were measured on V8 heaps of 30 to 440 MB (2.5 to 3.7 bytes of memory for each
+byte of the largest file, beside 150 MB of the interpreter and its libraries) and on Python's of
+200 and 400 MB (4.6 bytes); they are rounded up. A worker is killed by its own limit where they are wrong.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from pathlib import Path
 BASE_BYTES = 256 * 1024**2
 
 #: Memory for each byte of the largest snapshot: its graph, dominators, and who holds what.
-GRAPH_FACTOR = 4.0
+GRAPH_FACTOR = 5.0
 
 #: Memory for each byte of the others, of which only ids, classes and holders are kept.
 LEDGER_FACTOR = 0.7

@@ -59,6 +59,6 @@ def test_a_machine_that_tells_nothing_sets_no_limit(tmp_path):
 
 
 def test_what_is_needed_grows_with_the_largest_file():
-    """Four bytes for each of the largest, less for the others, beside the interpreter's own."""
-    assert guard.needed_bytes([100 * MIB, 50 * MIB]) == (256 + 400 + 35) * MIB
+    """Five bytes for each of the largest, less for the others, beside the interpreter's own."""
+    assert guard.needed_bytes([100 * MIB, 50 * MIB]) == (256 + 500 + 35) * MIB
     assert guard.needed_bytes([]) == 256 * MIB
