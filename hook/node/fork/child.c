@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <link.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -24,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -99,15 +101,31 @@ static int take_shortly(sem_t *semaphore, const struct timespec *until) {
   return failed;
 }
 
+/* Newer V8s wait by the bare system call. Whoever sleeps on a word that only another thread could
+ * change sleeps for ever; with a time limit it is as if that had passed. */
+static long call_now(long number, long a, long b, long c, long d, long e, long f) {
+  if (number == SYS_futex) {
+    int operation = (int)b & FUTEX_CMD_MASK;
+    bool waits = operation == FUTEX_WAIT || operation == FUTEX_WAIT_BITSET;
+    if (waits && __atomic_load_n((const int *)a, __ATOMIC_SEQ_CST) == (int)c) {
+      if (d == 0) stuck("waits for another thread");
+      errno = ETIMEDOUT;
+      return -1;
+    }
+  }
+  return syscall(number, a, b, c, d, e, f);
+}
+
 static const struct replacement {
   const char *name;
   void *function;
 } REPLACEMENTS[] = {
     {"pthread_cond_signal", wake_nobody},   {"pthread_cond_broadcast", wake_nobody},
     {"pthread_cond_wait", wait_never},      {"pthread_cond_timedwait", wait_shortly},
-    {"pthread_cond_clockwait", NULL},       {"pthread_mutex_lock", lock_now},
+    {"pthread_mutex_lock", lock_now},
     {"pthread_rwlock_rdlock", lock_shared_now}, {"pthread_rwlock_wrlock", lock_alone_now},
     {"sem_wait", take_now},                 {"sem_timedwait", take_shortly},
+    {"syscall", call_now},
 };
 
 /* ---- finding the calls ------------------------------------------------------------------------ */
