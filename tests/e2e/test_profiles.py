@@ -52,7 +52,7 @@ class Profiles:
             stub = profiles_pb2_grpc.ProfileServiceStub(channel)
             return getattr(stub, method)(request, metadata=metadata, timeout=20)
 
-    def start(self, target_id: str, kind: int, millis: int):
+    def start(self, target_id: str, kind: common_pb2.ProfileKind, millis: int):
         """Starts one."""
         return self.call(
             "StartProfile",
