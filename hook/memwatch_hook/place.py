@@ -118,7 +118,7 @@ def _remove_own(path: str) -> None:
     # may be alive: a socket is a leftover only if it is of our uid and nobody accepts on it. A dump
     # needs its name for a moment only.
     try:
-        left = path.endswith(DUMP) or not _answers(path)
+        left = path.endswith(DUMP) or not answers(path)
         if os.lstat(path).st_uid == os.getuid() and left:
             os.unlink(path)
     except OSError:
@@ -129,15 +129,16 @@ def _is_alive(path: str) -> bool:
     """Whether a socket answers, or a file is written to."""
     if path.endswith(RECORDING):
         return time.time() - os.stat(path).st_mtime < RECORDING_SECONDS
-    return _answers(path)
+    return answers(path)
 
 
-def _answers(path: str) -> bool:
+def answers(path: str) -> bool:
+    """Whether somebody accepts on a socket."""
     probe = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
     try:
         probe.setblocking(False)
         probe.connect(path)
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, FileNotFoundError):
         return False
     except OSError:
         return True

@@ -170,6 +170,8 @@ class Server:
         if path is None or not place.make_directory():
             return False
         place.tidy()
+        if place.answers(path):  # the hook of another interpreter in this process
+            return False
         place.remove(path)  # left by the program that this process was before an exec
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
         try:

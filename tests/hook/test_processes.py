@@ -267,3 +267,32 @@ def test_gevent_patched_around_the_hook(hooked, hook_dir, start, walker):
             before = ticks()
             processes.wait_until(lambda: ticks() > before + 2)
         assert "Traceback" not in (hook_dir / "log").read_text()
+
+
+SUBINTERPRETER = """
+import sys, time
+try:
+    import _interpreters as subs
+except ImportError:
+    import _xxsubinterpreters as subs
+time.sleep(0.5)
+code = "import memwatch_hook; memwatch_hook.start(); import time; time.sleep(0.5)"
+subs.run_string(subs.create(), code)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_second_interpreter_in_a_process_leaves_the_first_its_socket(
+    some_python, hooked, hook_dir
+):
+    """As uWSGI and mod_wsgi have them: one socket for the process, and the first hook answers."""
+    with hooked(some_python, "-c", SUBINTERPRETER) as target:
+        [path] = wait_for_sockets(hook_dir, pid=target.pid)
+        inode = path.stat().st_ino
+        processes.wait_until(lambda: "ready" in (hook_dir / "log").read_text())
+        assert path.stat().st_ino == inode
+        assert sockets(hook_dir) == [path]
+        with connected(path) as client:
+            assert client.ask("info").body["result"]["pid"] == target.pid
+        assert "Traceback" not in (hook_dir / "log").read_text()
