@@ -2,7 +2,10 @@
 
 import io
 import itertools
+import os
 import pickle
+import subprocess
+import sys
 from wsgiref.handlers import SimpleHandler
 from wsgiref.util import FileWrapper
 
@@ -23,6 +26,7 @@ from django.urls import path
 from memwatch_hook import metrics
 from memwatch_hook.contrib import asgi, requests, wsgi
 from memwatch_hook.contrib.django import middleware as django_middleware
+from tests.hook.walkers import HOOK
 
 
 @pytest.fixture(autouse=True)
@@ -468,3 +472,37 @@ def test_a_response_with_our_closer_goes_into_a_cache():
     response.close()
     response.close()
     assert sum(told("requests").values()) == 1
+
+
+SAMPLED = """
+import os, sys, time
+from memwatch_hook.contrib.wsgi import MemwatchMiddleware
+def app(environ, start_response):
+    start_response("200 OK", [])
+    kept = [str(number) for number in range(20_000)]
+    return [b"x"]
+watched = MemwatchMiddleware(app)
+deadline = time.monotonic() + 15
+while not [name for name in os.listdir(sys.argv[1]) if not name.endswith(".sock")]:
+    assert time.monotonic() < deadline
+    watched({"REQUEST_METHOD": "GET"}, lambda *_: None)
+    time.sleep(0.05)
+print("recorded", flush=True)
+"""
+
+
+def test_a_sampled_request_is_recorded_by_the_hook(tmp_path):
+    """With sampling on, the middleware of a real process leaves a profile in the folder."""
+    env = {
+        "PYTHONPATH": str(HOOK),
+        "MEMWATCH_HOOK_DIR": str(tmp_path),
+        "MEMWATCH_PROFILING_ENABLED": "on",
+        "MEMWATCH_PROFILING_REQUEST_PROBABILITY": "1",
+        "MEMWATCH_PROFILING_OUTPUT_DIR": str(tmp_path),
+    }
+    command = [sys.executable, "-c", SAMPLED, tmp_path]
+    done = subprocess.run(
+        command, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.stdout, done.stderr) == ("recorded\n", "")
