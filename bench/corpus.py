@@ -1,5 +1,6 @@
 """The leak corpus: what the verdict says of programs that leak and of programs that do not."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -10,17 +11,24 @@ BEGIN, END = "<!-- corpus: begin -->", "<!-- corpus: end -->"
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--python", help="only the Python programs, by this CPython, such as 3.9")
+    only = parser.parse_args().python
+    minors = [only] if only else outcomes.PYTHON_MINORS
     rows, wrong = [], 0
-    for runtime in ("node", "python"):
-        if outcomes.command(runtime) is None:
+    for runtime in ("python",) if only else ("node", "python"):
+        if outcomes.command(runtime, minors) is None:
             print(f"{runtime}: not installed, left out", file=sys.stderr)
             continue
-        for outcome in outcomes.outcomes(runtime):
+        for outcome in outcomes.outcomes(runtime, minors):
             right = is_right(outcome)
             wrong += not right
             rows.append(row(outcome, right))
             print(rows[-1], flush=True)
-    write(rows, wrong)
+    if only:
+        print(f"{len(rows)} programs on CPython {only}, {wrong} wrong")
+    else:
+        write(rows, wrong)
     return 1 if wrong else 0
 
 

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from memwatch_heap.report import Suspect, Verdict
 from memwatch_heap.verdict import explain
 from tests.heap.corpus import programs
 from tests.heap.corpus.programs import ROOT, Program, Truth
+from tests.hook import walkers
 from tests.support import runtimes
 
 NODE_MAJORS = (24, 22, 20)  # the first that is installed
@@ -29,26 +30,31 @@ class Outcome:
     of_two: Verdict
 
 
-def command(runtime: str) -> list[str] | None:
-    """How programs of a runtime are started; None where it is not installed."""
+def command(runtime: str, minors: Sequence[str] = PYTHON_MINORS) -> list[str] | None:
+    """How programs of a runtime are started; None where it is not installed.
+
+    Python's by the first of `minors` that is.
+    """
     if runtime == "node":
         node = next((node for node in map(runtimes.node, NODE_MAJORS) if node), None)
         node = node or runtimes.any_node()
         return None if node is None else [str(node), "--expose-gc"]
-    python = next((python for python in map(runtimes.python, PYTHON_MINORS) if python), None)
+    python = next((python for python in map(runtimes.python, minors) if python), None)
     return None if python is None else [str(python)]
 
 
-def outcomes(runtime: str) -> Iterable[Outcome]:
+def outcomes(runtime: str, minors: Sequence[str] = PYTHON_MINORS) -> Iterable[Outcome]:
     """The outcome of every program of a runtime."""
     with ProcessPoolExecutor(WORKERS) as pool:
-        for future in started(runtime, pool).values():
+        for future in started(runtime, pool, minors).values():
             yield future.result()
 
 
-def started(runtime: str, pool: ProcessPoolExecutor) -> dict[str, "Future[Outcome]"]:
+def started(
+    runtime: str, pool: ProcessPoolExecutor, minors: Sequence[str] = PYTHON_MINORS
+) -> dict[str, "Future[Outcome]"]:
     """The outcomes of a runtime's programs by name, as they are made."""
-    argv = command(runtime)
+    argv = command(runtime, minors)
     cases = programs.programs(runtime) if argv else []
     return {case.name: pool.submit(outcome, case, argv or []) for case in cases}
 
@@ -58,12 +64,20 @@ def outcome(program: Program, argv: list[str]) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="memwatch-corpus-") as folder:
         env = {
             "PATH": os.environ.get("PATH", ""),
-            "PYTHONPATH": str(ROOT / "hook"),
+            "PYTHONPATH": str(hook_folder()),
             "PYTHONHASHSEED": "0",
             "MEMWATCH_HOOK_DIR": folder,
         }
         paths = programs.take_snapshots(program, argv, env, Path(folder), _SNAPSHOTS)
         return Outcome(program, explain(paths), explain(paths[:2]))
+
+
+def hook_folder() -> Path:
+    """The hook with its C walker, as services have it; without one where it cannot be built."""
+    try:
+        return walkers.with_c_walker()
+    except LookupError:
+        return ROOT / "hook"
 
 
 def fits(program: Program, truth: Truth, suspect: Suspect, snapshots: int) -> list[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from memwatch_hook import convert, dump
+
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "tests" / "apps" / "corpus"
 
@@ -101,8 +103,14 @@ class Driver:
         self._ask(f"work {units}")
 
     def snapshot(self, path: Path) -> None:
-        """Has the program write its heap to `path`."""
+        """Has the program write its heap to `path`; a dump of a Python heap is converted."""
         self._ask(f"snapshot {path}")
+        with path.open("rb") as written:
+            if written.read(len(dump.MAGIC)) == dump.MAGIC:
+                made = path.with_suffix(".made")
+                with made.open("wb") as out:
+                    convert.convert(written.fileno(), out.fileno())
+                made.rename(path)
 
     def _ask(self, line: str) -> None:
         stdin, stdout = _pipes(self.process)

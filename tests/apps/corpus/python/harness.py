@@ -20,19 +20,27 @@ while not os.path.exists(_socket):
 
 
 def _snapshot(path):
+    """Writes a heap dump, for the driver to convert as an agent does."""
+    options = {"gc": False, "format": "dump"}
     peer = socket.socket(socket.AF_UNIX)
     peer.connect(_socket)
-    peer.sendall(wire.message(wire.REQUEST, {"id": 1, "command": "heap", "options": {"gc": False}}))
-    decoder = wire.Decoder()
-    with open(path, "wb") as file:
-        while True:
-            for kind, payload in decoder.feed(peer.recv(1 << 16)):
-                if kind == wire.DATA:
-                    file.write(payload)
-                elif kind == wire.ERROR:
-                    raise OSError(json.loads(payload)["message"])
-                elif kind == wire.RESULT:
-                    return peer.close()
+    peer.sendall(wire.message(wire.REQUEST, {"id": 1, "command": "heap", "options": options}))
+    decoder, dump = wire.Decoder(), None
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(peer, 1 << 16, 1)
+        dump = descriptors[0] if descriptors else dump
+        for kind, payload in decoder.feed(data):
+            if kind == wire.ERROR:
+                raise OSError(json.loads(payload)["message"])
+            if kind == wire.RESULT:
+                peer.close()
+                return _copy(dump, path)
+
+
+def _copy(dump, path):
+    with os.fdopen(dump, "rb") as source, open(path, "wb") as file:
+        source.seek(0)
+        file.write(source.read())
 
 
 def _run(command, argument, work):
