@@ -1,7 +1,7 @@
 """`appfigures.py`: what processes tell, checked, bounded and put together by service."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memwatch_agent import appfigures as module
@@ -174,6 +174,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from(["families", "next"]), JSON))
 def test_any_json_is_taken(told_page):
     """Whatever a stranger's process says, nothing raises."""
