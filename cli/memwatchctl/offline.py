@@ -86,26 +86,37 @@ class Compared:
     Attributes:
         rows: classes of the first and the last, the greatest growth first.
         by_id: whether objects keep their ids from file to file.
-        verdict: None where they do not.
+        verdict: None where the files are of different programs.
+        problem: then, what was found instead.
     """
 
     rows: Sequence["DiffRow"]
     by_id: bool
     verdict: "Verdict | None"
+    problem: str = ""
 
 
 def compare(paths: Sequence[Path], display: Display) -> Compared:
     """The classes and the verdict over snapshots, oldest first; one graph is held at a time."""
     with engine():
         from memwatch_heap.comparison import compare_snapshots
+        from memwatch_heap.identification import StrangersError
+
+        problems: list[str] = []
+
+        def note(problem: Exception) -> None:
+            if not isinstance(problem, StrangersError):
+                raise problem
+            problems.append(str(problem))
 
         found = compare_snapshots(
             list(paths),
             times_of(paths),
             keeps_ids=keeps_ids,
+            on_failure=note,
             tell=lambda doing, share: display.show(Step("", doing, share, 1.0)),
         )
-        return Compared(found.rows, found.verdict is not None, found.verdict)
+        return Compared(found.rows, found.by_id, found.verdict, "".join(problems))
 
 
 def keeps_ids(rows: Iterable["DiffRow"]) -> bool:

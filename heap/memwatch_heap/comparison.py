@@ -14,7 +14,15 @@ from memwatch_heap.course import Course, Tell
 from memwatch_heap.diff import Census, DiffRow, census, diff
 from memwatch_heap.graph import HeapGraph
 from memwatch_heap.growth import Ledger, Names
-from memwatch_heap.report import Verdict
+from memwatch_heap.identification import (
+    LEAST_SHARE,
+    Skeleton,
+    StrangersError,
+    own_ids,
+    renumbered,
+    skeleton,
+)
+from memwatch_heap.report import Verdict, by_place
 from memwatch_heap.verdict import Snapshot, conclude, examine, load
 
 # What the parts weigh in the time that all takes, measured on heaps of 90 to 230 MB.
@@ -44,12 +52,14 @@ class Comparison:
     Attributes:
         rows: classes of the first and the last snapshot, the greatest growth first.
         totals: of each snapshot.
-        verdict: None where objects could not be told apart by their ids.
+        verdict: None where it failed, see `on_failure`.
+        by_id: whether ids name the same objects in all of them.
     """
 
     rows: tuple[DiffRow, ...]
     totals: tuple[HeapTotals, ...]
     verdict: Verdict | None
+    by_id: bool = True
 
 
 def compare_snapshots(
@@ -68,7 +78,7 @@ def compare_snapshots(
         times: when each was taken, in seconds.
         names: what errors call each file, if not by its own name.
         keeps_ids: asked with the classes whether ids name the same objects in all of them;
-            where they do not there is no verdict.
+            where they do not, objects are told by the ways that lead to them.
         on_failure: told of what goes wrong on the way to the verdict; the classes then stand
             without one. If not given it is raised.
         tell: called with what goes on and the share that is done.
@@ -105,8 +115,10 @@ class _Comparing:
         self._course = course
         self._on_failure = on_failure
         self._wanted = True  # the verdict, as long as nothing failed on the way to it
+        self._by_id = True
         self._names = Names()
         self._ledgers: list[Ledger] = []
+        self._skeleton: Skeleton | None = None  # of the snapshot before, without ids in common
 
     def run(
         self, times: Sequence[float] | None, keeps_ids: Callable[[Sequence[DiffRow]], bool]
@@ -118,14 +130,15 @@ class _Comparing:
         rows = tuple(diff(oldest, newest))
         totals = [HeapTotals.of(oldest), HeapTotals.of(newest)]
         del newest, oldest  # the verdict needs the room
-        self._wanted = keeps_ids(rows)
+        self._by_id = keeps_ids(rows)
         self._attempt(self._examine, graph)
         for snapshot in self._snapshots[1:-1]:
             graph = self._load(snapshot)
             totals.insert(-1, HeapTotals.of(self._count(graph)))
             self._attempt(self._examine, graph)
         del graph
-        return Comparison(rows, tuple(totals), self._attempt(self._verdict, times))
+        verdict = self._attempt(self._verdict, times)
+        return Comparison(rows, tuple(totals), verdict, self._by_id)
 
     def _attempt(self, work: Callable[[_Given], _Found], given: _Given) -> _Found | None:
         """Does a part of the verdict, where it is wanted still."""
@@ -149,11 +162,30 @@ class _Comparing:
 
     def _examine(self, graph: HeapGraph) -> None:
         self._course.begin(f"looking who holds what in {graph.name}", _EXAMINING)
-        self._ledgers.append(examine(graph, self._names)[0])
+        self._ledgers.append(examine(self._identified(graph), self._names)[0])
 
     def _verdict(self, times: Sequence[float] | None) -> Verdict:
         graph = self._load(self._snapshots[-1])
         self._course.begin(f"looking who holds what in {graph.name}", _EXAMINING)
-        examined = examine(graph, self._names)
+        identified = self._identified(graph)
+        self._skeleton = None
+        examined = examine(identified, self._names)
         self._course.begin("judging what has grown", _JUDGING)
-        return conclude(self._ledgers, examined, self._names, times)
+        verdict = conclude(self._ledgers, examined, self._names, times)
+        return verdict if self._by_id else by_place(verdict, own_ids(identified, graph))
+
+    def _identified(self, graph: HeapGraph) -> HeapGraph:
+        """The graph with ids that name the same objects as in the snapshots before.
+
+        Raises:
+            StrangersError: they are of different programs.
+        """
+        if self._by_id:
+            return graph
+        if self._skeleton is None:
+            self._skeleton = skeleton(graph)
+            return graph
+        graph, self._skeleton, share = renumbered(graph, self._skeleton)
+        if share < LEAST_SHARE:
+            raise StrangersError(graph.name, share)
+        return graph

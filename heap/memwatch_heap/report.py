@@ -1,7 +1,7 @@
 """What a comparison of snapshots found, as values and as the JSON of docs/formats/verdict.md."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ FORMAT = "memwatch.verdict"
 VERSION = 1
 MAX_JSON_BYTES = 8192  # a tool or a language model takes it in whole
 _MAX_TEXT = 240  # of one string
+_BY_PLACE = "told by the way that leads to them: the runtime numbered its objects anew in between"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ class Verdict:
         suspects: heaviest first, leaking ones before the others. left_out: more that are not
             listed. cleared: what changed and is no suspect.
         holders: that hold most bytes more than they did, leaks or not.
+        told_by: how objects were known again: `id`, or `place` where the runtime had numbered
+            them anew.
     """
 
     verdict: str
@@ -131,6 +134,7 @@ class Verdict:
     left_out: int
     cleared: tuple[Cleared, ...]
     holders: tuple[Holder, ...] = ()
+    told_by: str = "id"
 
     @property
     def grown_bytes(self) -> int:
@@ -173,3 +177,27 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Iterable):
         return [_plain(part) for part in value]
     return value
+
+
+def by_place(verdict: Verdict, own_id: Callable[[int], int]) -> Verdict:
+    """A verdict over objects that were known again by their place, with the snapshot's own ids.
+
+    `own_id`: see `identification.own_ids`.
+    """
+
+    def suspect(found: Suspect) -> Suspect:
+        return replace(
+            found,
+            why=(*found.why, _BY_PLACE),
+            container_id=own_id(found.container_id),
+            samples=tuple(own_id(sample) for sample in found.samples),
+        )
+
+    return replace(
+        verdict,
+        told_by="place",
+        suspects=tuple(suspect(found) for found in verdict.suspects),
+        holders=tuple(
+            replace(found, container_id=own_id(found.container_id)) for found in verdict.holders
+        ),
+    )

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from memwatch_heap import _backend, _jit, _native
 
 PARTS = (
-    "classes", "diff", "distances", "dom", "dominators", "graph", "interfaces", "owners", "paths",
-    "retainers", "shallow", "strings", "tokens", "traces",
+    "classes", "diff", "distances", "dom", "dominators", "graph", "identification", "interfaces",
+    "owners", "paths", "retainers", "shallow", "strings", "tokens", "traces",
 )  # fmt: skip
 
 

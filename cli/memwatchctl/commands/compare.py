@@ -14,11 +14,11 @@ from memwatchctl.output import Output, plain
 if TYPE_CHECKING:
     from memwatch_heap.diff import DiffRow
     from memwatch_proto.v1.reports_pb2 import ClassGrowth
+    from memwatchctl.offline import Compared
 
-NO_IDS = (
-    "there is no verdict: the runtime numbered its objects anew between these snapshots, as V8 "
-    "does when an inspector was attached, so that only classes compare; take them through the "
-    "memwatch hook to have one"
+BY_PLACE = (
+    "the runtime numbered its objects anew between these snapshots, as V8 does in forked children "
+    "and when an inspector was attached: objects are told by the way that leads to them"
 )
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -72,23 +72,34 @@ def command(
     if html and found.verdict:
         _write_html(html, found.verdict)
     if not out.is_table:
-        document: dict[str, Any] = {"verdict": verdict, "notes": [] if verdict else [NO_IDS]}
+        document: dict[str, Any] = {"verdict": verdict, "notes": _notes(found)}
         out.document(document | ({"classes": [plain(row) for row in grown]} if classes else {}))
     else:
-        _show(out, verdict, grown, top if classes or verdict is None else 0)
+        _show(out, verdict, _notes(found), grown, top if classes or verdict is None else 0)
     if fail_on and verdict is None:
-        raise verdicts.VerdictError(f"cannot decide --fail-on {fail_on}: {NO_IDS}")
+        raise verdicts.VerdictError(f"cannot decide --fail-on {fail_on}: {found.problem}")
     verdicts.check(verdict, fail_on)
 
 
+def _notes(found: "Compared") -> list[str]:
+    """What a reader of the verdict should know of it."""
+    if found.problem:
+        return [f"there is no verdict: {found.problem}"]
+    return [] if found.by_id else [BY_PLACE]
+
+
 def _show(
-    out: Output, verdict: dict[str, Any] | None, grown: Sequence["ClassGrowth"], top: int
+    out: Output,
+    verdict: dict[str, Any] | None,
+    notes: Sequence[str],
+    grown: Sequence["ClassGrowth"],
+    top: int,
 ) -> None:
     """The verdict, or why there is none; then as many classes as are wanted."""
-    if verdict is None:
-        out.line(NO_IDS)
-    else:
+    if verdict is not None:
         verdicts.show(out, verdict)
+    for note in notes:
+        out.line(f"note: {note}" if verdict else note)
     if top:
         out.line()
         reports.show_classes(out, grown, top)

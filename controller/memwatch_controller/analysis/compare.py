@@ -19,13 +19,14 @@ from memwatch_heap.comparison import compare_snapshots
 from memwatch_heap.course import Tell
 from memwatch_heap.diff import DiffRow
 from memwatch_heap.formats import read
+from memwatch_heap.identification import StrangersError
 from memwatch_heap.index import write_index
 from memwatch_heap.measures import measure
 from memwatch_heap.report import Verdict
 
-NO_IDS = (
-    "there is no verdict: the runtime numbered its objects anew between the snapshots, so that "
-    "only classes compare; load the memwatch hook to have one"
+BY_PLACE = (
+    "the runtime numbered its objects anew between the snapshots: objects are told by the way "
+    "that leads to them, and new and gone ones of a class as its net change"
 )
 
 
@@ -38,7 +39,7 @@ def compare(job: Job, tell: Tell | None = None) -> Comparison:
         memwatch_heap.errors.SnapshotError: a file is no snapshot, or too large for memory.
     """
     by_id = ids_compare(job.snapshots)
-    notes: list[str] = [] if by_id else [NO_IDS]
+    notes: list[str] = [] if by_id else [BY_PLACE]
     found = compare_snapshots(
         [snapshot.path for snapshot in job.snapshots],
         [snapshot.seconds for snapshot in job.snapshots],
@@ -116,6 +117,8 @@ def _net(figures: list[int]) -> list[int]:
 
 def _without_verdict(problem: Exception) -> str:
     """Why there is no verdict; the figures of the report stand without it."""
+    if isinstance(problem, StrangersError):
+        return f"there is no verdict: {problem}"
     if isinstance(problem, MemoryError):
         return "there is no verdict: it needs more memory than an analysis may use"
     traceback.print_exception(problem)  # to the worker's stderr
