@@ -57,12 +57,16 @@ def snapshots(tmp_path_factory):
     return files
 
 
+def verdict_of(snapshots, kept):
+    """The verdict over snapshots, by ids or by place."""
+    verdict = compare_snapshots(snapshots, keeps_ids=lambda _: kept).verdict
+    assert verdict
+    return verdict
+
+
 def test_same_answer_as_by_ids(snapshots):
     """Without ids the verdict is that with them: suspects, counts, places and own ids."""
-    by_id, by_place = (
-        compare_snapshots(snapshots, keeps_ids=lambda _, kept=kept: kept).verdict
-        for kept in (True, False)
-    )
+    by_id, by_place = verdict_of(snapshots, True), verdict_of(snapshots, False)
 
     assert (by_id.told_by, by_place.told_by) == ("id", "place")
     assert by_place.verdict == by_id.verdict == "leaking"
@@ -98,7 +102,7 @@ def test_strangers_have_no_verdict(snapshots):
     """Where next to nothing is found again there is no verdict, and the share is told."""
     graph = read(snapshots[0])
     names = np.random.default_rng(7).permutation(graph.node_name)
-    problems = []
+    problems: list[Exception] = []
     found = compare_snapshots(
         [graph, replace(graph, node_name=names)],
         keeps_ids=lambda _: False,

@@ -2,7 +2,8 @@
 
 The figures were measured on V8 heaps of 30 to 440 MB (2.5 to 3.7 bytes of memory for each
 byte of the largest file, beside 150 MB of the interpreter and its libraries) and on Python's of
-200 and 400 MB (4.6 bytes); they are rounded up. A worker is killed by its own limit where they are wrong.
+200 and 400 MB (4.6 bytes); they are rounded up. A worker is
+killed by its own limit where they are wrong.
 """
 
 from collections.abc import Sequence

@@ -63,6 +63,7 @@ async def test_ids_of_two_epochs_are_not_compared(tmp_path):
     found = await Runner(Limits()).run(job(heap(tmp_path / "a", 10), other, max_classes=1))
     (report,) = found.classes
     assert (found.by_id, report.new_count, report.gone_count) == (False, 15, 0)
+    assert found.verdict is not None
     assert found.verdict["told_by"] == "place"
     assert "told by the way" in found.notes[0]
 
