@@ -27,6 +27,8 @@ MAX_PROCESSES = 1_000
 
 _OUR_MODULES = ("memwatch_agent", "memwatch_controller", "memwatchctl")
 _OUR_SCRIPTS = ("memwatch-agent", "memwatch-controller", "memwatchctl")
+#: What a child calls itself that Node's hook forks for a snapshot (hook/node/fork/child.c).
+SNAPSHOT_CHILD = "memwatch-snap"
 # Launchers that stay as the parent of the service, and helpers of the runtime: nobody's service.
 _TOOLS = ("npm-cli.js", "npx-cli.js", "npm", "npx", "yarn", "yarn.js", "pnpm", "pnpm.cjs", "pip")
 _PYTHON_HELPERS = (
@@ -175,7 +177,8 @@ class ProcessTable:
         status = procfs.status(folder)
         if status is None:
             return None
-        if pid not in self._only and (runtime is None or is_tool(runtime, argv)):
+        nobodys = runtime is None or is_tool(runtime, argv) or key.name == SNAPSHOT_CHILD
+        if pid not in self._only and nobodys:
             return None
         environ = procfs.environ(folder, ENVIRON_PREFIXES)
         network = procfs.link(f"{folder}/ns/net")

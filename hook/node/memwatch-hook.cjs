@@ -469,7 +469,7 @@ function forkedHeap(connection, id, options) {
     return;
   }
   hook.heapRuns = true;
-  const job = { cancelled: false, cancel: null, addon, pause: 0, error: null, waitUntil: 0 };
+  const job = { cancelled: false, cancel: null, addon, pause: 0, pauseCpu: 0, error: null, waitUntil: 0 };
   connection.job = job;
   const end = quiet((outcome) => {
     hook.heapRuns = false;
@@ -566,7 +566,9 @@ function forkWhenQuiet(job, attempt) {
   }
   const { writeHeapSnapshot } = require('v8');
   try {
-    job.pause = addon.fork(attempt, () => writeHeapSnapshot('/proc/self/fd/3')).pauseMillis;
+    const fork = addon.fork(attempt, () => writeHeapSnapshot('/proc/self/fd/3'));
+    job.pause = fork.pauseMillis;
+    job.pauseCpu = fork.pauseCpuMillis;
   } catch (error) {
     job.error = error;
     addon.cancel(attempt);
@@ -585,6 +587,7 @@ function tellOutcome(connection, id, job, outcome) {
   const cost = {
     pause: 'forked',
     pause_millis: Math.round(job.pause * 1000) / 1000,
+    pause_cpu_millis: Math.round(job.pauseCpu * 1000) / 1000,
     cpu_millis: Math.round((outcome.cpuMillis || 0) + job.pause),
     extra_memory_bytes: outcome.peakBytes || 0,
     duration_millis: outcome.wallMillis || 0,

@@ -4,7 +4,7 @@
  *   begin({fd, id, deadlineMillis, quietMillis, maxBytes, nice}, notify) → attempt
  *       starts the watching thread; it calls notify('ready'), and notify('ended', outcome) at last
  *   busyThreads() → how many other threads of the process run at this instant
- *   fork(attempt, write) → {pid, pauseMillis, ranges}
+ *   fork(attempt, write) → {pid, pauseMillis, pauseCpuMillis}
  *       once it is ready; `write` runs in the child, with descriptor 3 as the way out
  *   cancel(attempt)   ends it, wherever it is; 'ended' still comes
  */
@@ -313,9 +313,9 @@ static _Noreturn void be_child(napi_env env, struct attempt *attempt, int output
   _exit(CHILD_THREW);
 }
 
-static double now_millis(void) {
+static double millis_of(clockid_t clock) {
   struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
+  clock_gettime(clock, &time);
   return (double)time.tv_sec * 1e3 + (double)time.tv_nsec * 1e-6;
 }
 
@@ -334,17 +334,16 @@ static napi_value Fork(napi_env env, napi_callback_info info) {
   if (pipe2(ends, O_CLOEXEC) != 0) return throw(env, "make a pipe", errno);
   (void)fcntl(ends[0], F_SETPIPE_SZ, PIPE_BYTES);
   (void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
-  double began = now_millis();
+  double began = millis_of(CLOCK_MONOTONIC), used = millis_of(CLOCK_THREAD_CPUTIME_ID);
   pid_t parent = getpid();
   int error = inherit_begin(&attempt->ranges);
-  double inherited = now_millis();
   pid_t child = error == 0 ? fork() : -1;
   if (child == 0) be_child(env, attempt, ends[1], parent, arguments[1]);
   if (child < 0 && error == 0) error = errno;
-  double forked = now_millis();
   inherit_end(&attempt->ranges);
   close(ends[1]);
-  double ended = now_millis();
+  used = millis_of(CLOCK_THREAD_CPUTIME_ID) - used;
+  double ended = millis_of(CLOCK_MONOTONIC);
   if (child < 0) {
     close(ends[0]);
     return throw(env, "fork", error);
@@ -356,8 +355,7 @@ static napi_value Fork(napi_env env, napi_callback_info info) {
   napi_create_object(env, &result);
   set_number(env, result, "pid", child);
   set_number(env, result, "pauseMillis", ended - began);
-  set_number(env, result, "forkMillis", forked - inherited);
-  set_number(env, result, "ranges", (double)attempt->ranges.count);
+  set_number(env, result, "pauseCpuMillis", used);
   return result;
 }
 
