@@ -23,7 +23,8 @@ async function devtools(modules, file, name) {
   const { parse } = await import(join(modules, 'heap-snapshot-toolkit', 'index.js'));
   const snapshot = await parse(createReadStream(file, 'utf-8'));
   const rows = snapshot.aggregatesWithFilter(new (class {})());
-  const row = rows[`,${name}`];
+  // A class of JavaScript has its place in its key, one of Python has none.
+  const row = rows[`,${name}`] || Object.values(rows).find((one) => one.name === name);
   return { nodes: snapshot.nodeCount, count: row.count, self: row.self, distance: row.distance };
 }
 
