@@ -42,6 +42,7 @@ from memwatch_agent.history import History
 from memwatch_agent.hooks import HookFinder
 from memwatch_agent.link import Backoff, Link
 from memwatch_agent.metrics import AgentCollector, Health
+from memwatch_agent.nodeprofiles import NodeProfiler
 from memwatch_agent.places import Places
 from memwatch_agent.processes import ProcessTable
 from memwatch_agent.recording import Recorder
@@ -83,12 +84,9 @@ _SERVICES = (
     reflection.SERVICE_NAME,
 )
 
-#: Who records what; an agent's capabilities name each as `profile-RUNTIME-KIND`.
-_PROFILERS: Profilers = {
-    (Runtime.PYTHON, ProfileKind.TYPES): record_by_hook,
-    (Runtime.PYTHON, ProfileKind.ALLOCATIONS): record_by_hook,
-    (Runtime.PYTHON, ProfileKind.NATIVE): record_by_hook,
-}
+#: What is recorded of whom; an agent's capabilities name each as `profile-RUNTIME-KIND`.
+_PYTHON_KINDS = (ProfileKind.TYPES, ProfileKind.ALLOCATIONS, ProfileKind.NATIVE)
+_NODE_KINDS = (ProfileKind.SAMPLING, ProfileKind.NODE_ALLOCATIONS, ProfileKind.STATS)
 
 _CAPABILITIES = tuple(
     agents_pb2.Capability(name=name, enabled=True)
@@ -96,7 +94,8 @@ _CAPABILITIES = tuple(
         "node-attach",
         "node-hook",
         "python-hook",
-        *(f"profile-{runtime}-{kind}" for runtime, kind in _PROFILERS),
+        *(f"profile-{Runtime.PYTHON}-{kind}" for kind in _PYTHON_KINDS),
+        *(f"profile-{Runtime.NODE}-{kind}" for kind in _NODE_KINDS),
     )
 )
 
@@ -143,19 +142,25 @@ class Agent:
         self._app_metrics = AppMetrics(self._roster, HookDriver(), time.monotonic)
         self._agent_id = state.agent_id()
         self._spool = Spool(state.path / "spool", settings.spool_quota_bytes, free_bytes)
+        history = History(state.path / "history.json")
         taker = Taker(
             PROC,
             self._roster,
             self._figures,
             drivers,
             self._spool,
-            History(state.path / "history.json"),
+            history,
             time.time,
             _new_snapshot_id,
         )
         places = Places()
         self._captures = Captures(self._roster, taker, self._spool, places, time.monotonic)
-        recorder = Recorder(self._roster, _PROFILERS, self._spool, time.time, _new_snapshot_id)
+        node = NodeProfiler(PROC, self._attach, self._roster, history)
+        profilers: Profilers = {
+            **{(Runtime.PYTHON, kind): record_by_hook for kind in _PYTHON_KINDS},
+            **{(Runtime.NODE, kind): node for kind in _NODE_KINDS},
+        }
+        recorder = Recorder(self._roster, profilers, self._spool, time.time, _new_snapshot_id)
         self._recordings = Recordings(self._roster, recorder, self._spool, places, time.monotonic)
         self._sampled = Sampled(settings.hook_dirs, self._roster, self._spool, _new_snapshot_id)
         token = auth.bearer(settings.token)

@@ -137,7 +137,8 @@ class Recorder:
 
         async def take(data: bytes) -> None:
             course.stage = agents_pb2.RECORDING_STAGE_FINISHING
-            _check_size(target, intake.received_bytes + len(data), spec.options.max_size_bytes)
+            if spec.kind is not ProfileKind.NODE_ALLOCATIONS:  # as large as the heap; preflighted
+                _check_size(target, intake.received_bytes + len(data), spec.options.max_size_bytes)
             await intake.take(data)
 
         try:

@@ -250,10 +250,7 @@ class Taker:
         return _Before(self._now(), size.basis_bytes, retained, sample, plan)
 
     def _room(self, target: Target) -> cgroups.Level | None:
-        """The level with the least headroom, among the target's cgroups and the machine."""
-        levels = cgroups.levels(self._proc, target.found.pid) if target.found.visible else []
-        host = cgroups.host_level(self._proc)
-        return cgroups.tightest([*levels, host] if host else levels)
+        return room_of(self._proc, target)
 
     def _learn(self, way: Way, target: Target, facts: CaptureFacts, before: _Before) -> None:
         # A child takes nothing of what the process kept from before, and leaves it nothing.
@@ -274,6 +271,13 @@ class Taker:
         )
         if before.basis_bytes:
             self._history.learn(record)
+
+
+def room_of(proc: Path, target: Target) -> cgroups.Level | None:
+    """The level with the least headroom, among the target's cgroups and the machine."""
+    levels = cgroups.levels(proc, target.found.pid) if target.found.visible else []
+    host = cgroups.host_level(proc)
+    return cgroups.tightest([*levels, host] if host else levels)
 
 
 def kin(way: Way, target: Target) -> str:

@@ -8,8 +8,8 @@
 
 const HOOK_VERSION = '0.1.0';
 const PROTOCOL = 1;
-const HELLO = 1, REQUEST = 2, DATA = 4, RESULT = 5, ERROR = 6, CANCEL = 7;
-const COMMANDS = ['info', 'stats', 'gc', 'heap'];
+const HELLO = 1, REQUEST = 2, PROGRESS = 3, DATA = 4, RESULT = 5, ERROR = 6, CANCEL = 7, STOP = 8;
+const COMMANDS = ['info', 'stats', 'gc', 'heap', 'profile'];
 // How a heap snapshot can be asked for; an agent must not ask an older hook for another way.
 const PAUSES = ['blocking', 'forked'];
 
@@ -37,6 +37,15 @@ const CHILD_NICE = 10;
 // A child that sleeps for so long although its bytes are read waits for a thread it does not have.
 const CHILD_QUIET_MILLIS = 3000;
 const CHILD_DEADLINE_MILLIS = 900000;
+// A recording is bounded in time, in the number of looks of its kind `stats`, and in its size.
+const MAX_RECORD_SECONDS = 3600;
+const LOOK_MILLIS = 1000;
+const MAX_LOOKS = 600;
+const MAX_PROFILE_BYTES = 100 * 1024 * 1024;
+// V8's own default; a smaller one costs the app more.
+const SAMPLING_INTERVAL_BYTES = 32768;
+// V8's kinds of collection, by perf_hooks' numbers.
+const COLLECTIONS = { 1: 'minor', 2: 'mark-compact (minor)', 4: 'major', 8: 'incremental', 16: 'weak callbacks' };
 // Package managers run for a moment, and are nobody's service.
 const NOT_SERVICES = /(^|[\\/])(npm|npx|yarn|yarnpkg|pnpm|pnpx|corepack)(-cli)?(\.c?js)?$/;
 
@@ -85,7 +94,7 @@ function preparedDirectory() {
 }
 
 function newHook(lent) {
-  return { ticks: startTicks(), connections: 0, heapRuns: false, fork: null, lent };
+  return { ticks: startTicks(), connections: 0, heapRuns: false, idsForgotten: 0, fork: null, lent };
 }
 
 function start() {
@@ -197,6 +206,7 @@ function receive(connection, bytes) {
 
 function understand(connection, type, payload) {
   if (type === CANCEL && connection.job) giveUp(connection.job);
+  if (type === STOP && connection.job && connection.job.stop) quietly(connection.job.stop);
   if (type !== REQUEST) return true;
   const request = quietly(() => JSON.parse(payload.toString('utf8')));
   if (typeof request !== 'object' || request === null) return false;
@@ -216,6 +226,7 @@ function run(connection, { id, command, options }) {
     else if (command === 'stats') answer(stats());
     else if (command === 'gc') answer(collect());
     else if (command === 'heap') heap(connection, id, options || {});
+    else if (command === 'profile') profile(connection, id, options || {});
     else {
       const message = `cannot run command '${command}': this hook does not know it`;
       refuse(connection, id, 'UNKNOWN_COMMAND', message);
@@ -283,7 +294,21 @@ function stats() {
       size_bytes: space.space_size,
     })),
     uptime_millis: Math.round(process.uptime() * 1000),
+    event_loop: { utilization: rounded(performance.eventLoopUtilization().utilization) },
+    resources: resources(),
   };
+}
+
+/** What keeps the event loop alive, by kind: sockets, timers, requests. Node 17.3 and later. */
+function resources() {
+  const found = {};
+  const names = process.getActiveResourcesInfo ? process.getActiveResourcesInfo() : [];
+  for (const name of names) found[name] = (found[name] || 0) + 1;
+  return found;
+}
+
+function rounded(number) {
+  return Math.round(number * 1000) / 1000;
 }
 
 function collect() {
@@ -315,7 +340,7 @@ function heap(connection, id, options) {
 function blockingHeap(connection, id) {
   const { hook } = connection;
   hook.heapRuns = true;
-  const job = { cancelled: false, outlet: new Outlet(connection.socket) };
+  const job = { cancelled: false, outlet: new Outlet(connection.socket), ids: hook.idsForgotten };
   connection.job = job;
   const end = quiet((result, error) => {
     hook.heapRuns = false;
@@ -346,7 +371,7 @@ function takeSnapshot(job, end) {
       return true;
     }
     job.outlet.flush();
-    const result = outcome(job.outlet, before, costNow());
+    const result = { ...outcome(job.outlet, before, costNow()), ids: job.ids };
     job.outlet.drain(() => job.cancelled, () => end(result));
     return false;
   });
@@ -618,6 +643,297 @@ function whyItFailed({ cause, message, peakBytes, status }) {
     default: return message ? `it crashed (${message})` : `it was ended (wait status ${status})`;
   }
 }
+
+// ---- profiles ---------------------------------------------------------------------------------
+
+/**
+ * Records for a while. The recorder is begun, asked to look now and then, and ended; whatever
+ * happens, it is undone, so that nothing that it switched on stays on.
+ */
+function profile(connection, id, options) {
+  const { hook } = connection;
+  const Recorder = Object.hasOwn(RECORDERS, options.kind) ? RECORDERS[options.kind] : null;
+  if (hook.heapRuns) {
+    refuse(connection, id, 'BUSY', 'cannot record: a snapshot or a profile is being taken');
+  } else if (!Recorder) {
+    const known = Object.keys(RECORDERS).join(', ');
+    refuse(connection, id, 'UNSUPPORTED', `cannot record '${options.kind}': it records ${known}`);
+  } else {
+    new Recording(connection, id, options, new Recorder(options, hook)).start();
+  }
+}
+
+/** Why nothing is recorded, with a reason of the wire. */
+class Refusal extends Error {
+  constructor(reason, message) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+/** One recording: its clock, its cost, and its way out. */
+class Recording {
+  constructor(connection, id, options, recorder) {
+    this.connection = connection;
+    this.id = id;
+    this.recorder = recorder;
+    this.millis = Math.min(limit(options.seconds, 30), MAX_RECORD_SECONDS) * 1000;
+    this.pauseMillis = 0;
+    this.cpuMicros = 0;
+    this.timers = [];
+    this.ended = false;
+    this.job = { cancelled: false, cancel: () => this.giveUp(), stop: () => this.finish() };
+  }
+
+  start() {
+    this.connection.hook.heapRuns = true;
+    this.connection.job = this.job;
+    this.began = performance.now();
+    try {
+      this.timed(() => this.recorder.begin());
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    this.tell();
+    const look = Math.max(LOOK_MILLIS, this.millis / MAX_LOOKS);
+    this.timers.push(setInterval(quiet(() => this.look()), look));
+    this.timers.push(setTimeout(quiet(() => this.finish()), this.millis));
+    for (const timer of this.timers) timer.unref();
+  }
+
+  look() {
+    if (this.recorder.look) this.timed(() => this.recorder.look());
+    this.tell();
+  }
+
+  tell() {
+    const done = Math.round(performance.now() - this.began);
+    const fields = { id: this.id, stage: 'recording', done, total: this.millis };
+    say(this.connection, PROGRESS, fields);
+  }
+
+  finish() {
+    if (this.ended) return;
+    this.stopClocks();
+    const outlet = new Outlet(this.connection.socket);
+    let facts;
+    try {
+      facts = this.timed(() => this.recorder.end((piece) => outlet.data(piece)));
+      outlet.flush();
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    outlet.drain(() => this.job.cancelled, quiet(() => {
+      if (this.job.cancelled) this.fail(new Refusal('CANCELLED', 'it was given up'));
+      else this.answer(facts, outlet);
+    }));
+  }
+
+  answer(facts, outlet) {
+    const result = {
+      size_bytes: outlet.sizeBytes,
+      pause_millis: rounded(this.pauseMillis),
+      cpu_millis: Math.round(this.cpuMicros / 1000),
+      ...facts,
+    };
+    this.leave();
+    say(this.connection, RESULT, { id: this.id, result });
+  }
+
+  giveUp() {
+    if (this.ended) return; // what still goes out hears of it by itself
+    this.stopClocks();
+    this.fail(new Refusal('CANCELLED', 'it was given up'));
+  }
+
+  fail(error) {
+    this.stopClocks();
+    this.leave();
+    refuse(this.connection, this.id, error.reason || 'FAILED', `cannot record: ${error.message}`);
+  }
+
+  stopClocks() {
+    this.ended = true;
+    for (const timer of this.timers) clearTimeout(timer);
+  }
+
+  leave() {
+    quietly(() => this.recorder.undo());
+    this.connection.hook.heapRuns = false;
+    this.connection.job = null;
+  }
+
+  /** Runs a part of the recorder that the app waits for. */
+  timed(work) {
+    const [began, before] = [performance.now(), process.cpuUsage()];
+    try {
+      return work();
+    } finally {
+      const spent = process.cpuUsage(before);
+      this.pauseMillis = Math.max(this.pauseMillis, performance.now() - began);
+      this.cpuMicros += spent.user + spent.system;
+    }
+  }
+}
+
+/** An inspector session within the process: no port is opened. */
+class Inspected {
+  constructor(hook) {
+    this.hook = hook;
+    this.session = null;
+  }
+
+  connect() {
+    let inspector;
+    try {
+      inspector = require('inspector');
+    } catch (error) {
+      throw new Refusal('UNSUPPORTED', `this Node was built without an inspector (${error.message})`);
+    }
+    this.session = new inspector.Session();
+    this.session.connect();
+  }
+
+  /** The answer to a command; those that are used here are answered at once. */
+  ask(method, params) {
+    let answer;
+    this.session.post(method, params, (error, result) => { answer = { error, result }; });
+    if (!answer) throw new Error(`${method} is not answered`);
+    if (answer.error) throw new Error(`${method}: ${answer.error.message}`);
+    return answer.result;
+  }
+
+  undo() {
+    if (!this.session) return;
+    this.hook.idsForgotten += 1; // V8 numbers all objects anew when a session ends
+    this.session.disconnect();
+    this.session = null;
+  }
+}
+
+/** V8's sampling heap profiler: of one allocation in so many bytes the stack, while it is alive. */
+class Sampling extends Inspected {
+  constructor(options, hook) {
+    super(hook);
+    this.interval = limit(options.sampling_interval_bytes, SAMPLING_INTERVAL_BYTES);
+    this.maxBytes = limit(options.max_bytes, MAX_PROFILE_BYTES);
+  }
+
+  begin() {
+    this.connect();
+    // The profiler is one for the whole process: to start ours would take over another's.
+    if (quietly(() => this.ask('HeapProfiler.getSamplingProfile'))) {
+      throw new Refusal('BUSY', 'another sampling heap profiler runs in the process');
+    }
+    this.ask('HeapProfiler.startSampling', { samplingInterval: Math.max(1, this.interval) });
+  }
+
+  end(send) {
+    const { profile: found } = this.ask('HeapProfiler.stopSampling');
+    const bytes = Buffer.from(JSON.stringify({ ...found, samplingInterval: this.interval }));
+    if (bytes.length > this.maxBytes) {
+      const limits = `it has ${bytes.length} bytes, the limit is ${this.maxBytes}`;
+      throw new Error(`${limits}; sample less often`);
+    }
+    send(bytes);
+    const note = `one sample in ${this.interval} bytes; what was collected meanwhile is not in it`;
+    return { content_type: 'application/vnd.v8.heapprofile+json', extension: 'heapprofile', notes: [note] };
+  }
+}
+
+/** V8's allocation timeline: ends with a snapshot, in which each new object knows its stack. */
+class Timeline extends Inspected {
+  constructor(options, hook) {
+    super(hook);
+    this.collects = Boolean(options.gc);
+  }
+
+  begin() {
+    this.connect();
+    if (this.collects) this.ask('HeapProfiler.collectGarbage');
+    this.ask('HeapProfiler.startTrackingHeapObjects', { trackAllocations: true });
+  }
+
+  end(send) {
+    const before = costNow();
+    this.session.on('HeapProfiler.addHeapSnapshotChunk', quiet(({ params }) => {
+      send(Buffer.from(params.chunk));
+    }));
+    this.ask('HeapProfiler.stopTrackingHeapObjects', { reportProgress: false });
+    const after = costNow();
+    return {
+      content_type: 'application/vnd.v8.heapsnapshot+json',
+      extension: 'heapsnapshot',
+      extra_memory_bytes: Math.max(0, after.highestRssBytes - Math.max(before.rssBytes, before.highestRssBytes)),
+      notes: ['ended with a snapshot, for which the process stood still'],
+    };
+  }
+}
+
+/** Figures of V8, of the collector and of the event loop, looked at now and then. */
+class Statistics {
+  constructor() {
+    this.looks = [];
+    this.collections = {};
+  }
+
+  begin() {
+    const { PerformanceObserver, monitorEventLoopDelay } = require('perf_hooks');
+    this.observer = new PerformanceObserver(quiet((list) => this.count(list.getEntries())));
+    this.observer.observe({ entryTypes: ['gc'] });
+    this.delay = monitorEventLoopDelay({ resolution: 10 });
+    this.delay.enable();
+    this.loop = performance.eventLoopUtilization();
+    this.look();
+  }
+
+  count(entries) {
+    for (const { duration, detail } of entries) {
+      const name = COLLECTIONS[detail && detail.kind] || 'other';
+      const sum = this.collections[name] || (this.collections[name] = { count: 0, millis: 0 });
+      sum.count += 1;
+      sum.millis = rounded(sum.millis + duration);
+    }
+  }
+
+  look() {
+    const now = performance.eventLoopUtilization();
+    const loop = performance.eventLoopUtilization(now, this.loop);
+    this.loop = now;
+    const millis = (nanos) => rounded((Number.isFinite(nanos) ? nanos : 0) / 1e6);
+    const { delay } = this;
+    const longest = delay.count === 0 ? 0 : delay.max;
+    this.looks.push({
+      ...stats(),
+      time_millis: Date.now(),
+      cpu_millis: Math.round((({ user, system }) => user + system)(process.cpuUsage()) / 1000),
+      gc: JSON.parse(JSON.stringify(this.collections)),
+      event_loop: {
+        utilization: rounded(loop.utilization),
+        delay_p50_millis: millis(delay.percentile(50)),
+        delay_p99_millis: millis(delay.percentile(99)),
+        delay_max_millis: millis(longest),
+      },
+    });
+    delay.reset();
+  }
+
+  end(send) {
+    const [last] = this.looks.slice(-1);
+    if (Date.now() - last.time_millis > 100) this.look();
+    send(Buffer.from(JSON.stringify({ format: 1, kind: 'stats', runtime: 'node', looks: this.looks })));
+    return { content_type: 'application/json', extension: 'json', notes: [] };
+  }
+
+  undo() {
+    if (this.observer) this.observer.disconnect();
+    if (this.delay) this.delay.disable();
+  }
+}
+
+const RECORDERS = { sampling: Sampling, 'node-allocations': Timeline, stats: Statistics };
 
 // ---- the ways in -----------------------------------------------------------------------------
 

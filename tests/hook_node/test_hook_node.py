@@ -154,7 +154,7 @@ async def test_stats_tell_the_heap(tmp_path):
             stats = await link.stats()
 
         assert 1_000_000 < (figures.used_bytes or 0) < (figures.limit_bytes or 0)
-        assert {"memory", "heap", "spaces", "uptime_millis"} == set(stats)
+        assert {"memory", "heap", "spaces", "uptime_millis"} <= set(stats)
         assert stats["heap"]["native_contexts"] >= 1
 
 

@@ -288,7 +288,7 @@ class HookLink:
             rss_before_bytes=meter.rss_before_bytes,
             rss_after_bytes=meter.rss_bytes,
             duration_millis=meter.duration_millis,
-            id_epoch=self.epoch,
+            id_epoch=_epoch_after(self.epoch, amount(result.get("ids")) or 0),
             notes=(*self.notes, *believed_notes(result.get("notes"))),
             manner=Manner.FORKED if forked else Manner.BLOCKING,
         )
@@ -346,6 +346,11 @@ class HookLink:
     async def ended(self, cause: str) -> DriverError:
         """What it means that the hook is gone."""
         return await _gone_or(self._target, CaptureFailedError, cause)
+
+
+def _epoch_after(epoch: str, times_forgotten: int) -> str:
+    """V8 forgets all object ids when a profile over an inspector session ends."""
+    return f"{epoch}-{times_forgotten}" if epoch and times_forgotten else epoch
 
 
 async def _within(seconds: float | None, waiting: Awaitable[_T]) -> _T:

@@ -44,14 +44,27 @@ async def record_by_hook(
 ) -> RecordFacts:
     """Has the target's hook record; see `Profiler`."""
     async with HookDriver().open(target) as link:
-        if COMMAND not in link.hello.commands:
-            version = link.hello.hook_version
-            raise KindUnsupportedError(
-                target.pid, f"its hook ({version}) records no profiles", "update its hook"
-            )
-        async with CostMeter(target) as meter:
-            size, result = await _recorded(link, target, kind, options, sink, started, stop)
-            return _facts(target, size, meter, result)
+        return await record_over(link, target, kind, options, sink, started, stop)
+
+
+async def record_over(
+    link: HookLink,
+    target: Process,
+    kind: ProfileKind,
+    options: ProfileOptions,
+    sink: Sink,
+    started: Callable[[], None],
+    stop: asyncio.Event,
+) -> RecordFacts:
+    """Records over an open connection to the hook; see `Profiler`."""
+    if COMMAND not in link.hello.commands:
+        version = link.hello.hook_version
+        raise KindUnsupportedError(
+            target.pid, f"its hook ({version}) records no profiles", "update its hook"
+        )
+    async with CostMeter(target) as meter:
+        size, result = await _recorded(link, target, kind, options, sink, started, stop)
+        return _facts(target, size, meter, result)
 
 
 async def _recorded(
@@ -100,6 +113,7 @@ def _wire_options(kind: ProfileKind, options: ProfileOptions) -> dict[str, Any]:
         "native_traces": options.native_traces,
         "python_allocator": options.python_allocator,
         "aggregate": options.aggregate,
+        "sampling_interval_bytes": options.sampling_interval_bytes,
         "gc": options.collect_garbage,
         "force": options.force,
     }
