@@ -22,7 +22,15 @@ PARTS = ("memwatch_hook", "bootstrap")
 # As in setup.py; the interpreter's headers are not ours to be warned of.
 # NDEBUG as in CPython itself: its headers assert what does not hold with PYTHONMALLOC=malloc, and a
 # failed assertion would end the walk.
-FLAGS = ("-O2", "-DNDEBUG", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter")
+FLAGS = (
+    "-O2",
+    "-DNDEBUG",
+    "-DNDEBUG",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-function",
+    "-Wno-unused-parameter",
+)
 CONVERTER = "_convert.abi3.so"  # reads files, not interpreters: one build serves them all
 LIMITED = "-DPy_LIMITED_API=0x03090000"
 # What is asked of each interpreter: how its extensions are named, and where its headers are.

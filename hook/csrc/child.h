@@ -16,7 +16,6 @@
 #define SYS_close_range 436
 #endif
 
-enum { NICE = 5 }; /* polite, but brief: the longer it lives, the more pages the app copies */
 enum { CRASH_STACK_BYTES = 64 << 10 };
 
 static void close_between(unsigned first, unsigned last)
@@ -98,7 +97,6 @@ static void shed(int output)
         (void)!write(score, "1000", 4);
         close(score);
     }
-    setpriority(PRIO_PROCESS, 0, NICE);
 }
 
 static void report(const Findings *found)

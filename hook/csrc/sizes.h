@@ -13,7 +13,7 @@ static uint64_t asked_size(PyObject *thing, const TypeInfo *info)
             size = (uint64_t)PyLong_AsSsize_t(answer);
         Py_XDECREF(answer);
         PyErr_Clear();
-    } else if (info->type->tp_itemsize) {
+    } else if (info->type->tp_itemsize && !info->has_sizeof) { /* its own method knows better what its items are */
         Py_ssize_t items = Py_SIZE(thing) < 0 ? -Py_SIZE(thing) : Py_SIZE(thing);
         size += (uint64_t)(items * info->type->tp_itemsize);
     }
@@ -61,7 +61,7 @@ static inline uint64_t known_size(PyObject *thing, const TypeInfo *info)
     case SET:
         return set_size(thing);
     case ATOM:
-        return info->type == &PyUnicode_Type ? str_size(thing) : info->type == &PyLong_Type ? int_size(thing) : 0;
+        return info->type == &PyUnicode_Type ? str_size(thing) : PyLong_Check(thing) ? int_size(thing) : 0;
     default:
         return 0;
     }

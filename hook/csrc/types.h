@@ -16,7 +16,7 @@ typedef struct {
     Items items;
     uint32_t name;
     uint32_t number, flags; /* of the class in a dump: its number + 1; 0: not described yet */
-    uint8_t node_type, is_function, has_frame;
+    uint8_t node_type, is_function, has_frame, has_sizeof;
     PyCFunction size_of; /* the class's `__sizeof__` where it is C, else NULL */
     Label *shared_labels; /* of the names that instances share, once label_shared_keys was here */
     Py_ssize_t shared_count;
@@ -54,15 +54,16 @@ static uint32_t type_name(PyTypeObject *type)
     return name_number(text, at);
 }
 
-static PyCFunction find_sizeof(PyTypeObject *type)
+static PyCFunction find_sizeof(TypeInfo *info)
 {
-    PyObject *mro = type->tp_mro;
+    PyObject *mro = info->type->tp_mro;
     for (Py_ssize_t i = 0; mro && i < PyTuple_GET_SIZE(mro); i++) {
         PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(mro, i);
         PyObject *dict = type_dict(base), *found = dict ? PyDict_GetItemWithError(dict, sizeof_name) : NULL;
         if (found == NULL)
             continue;
-        if (base == &PyBaseObject_Type || Py_TYPE(found) != &PyMethodDescr_Type || !may_call_sizeof)
+        info->has_sizeof = base != &PyBaseObject_Type;
+        if (!info->has_sizeof || Py_TYPE(found) != &PyMethodDescr_Type || !may_call_sizeof)
             return NULL;
         PyMethodDef *method = ((PyMethodDescrObject *)found)->d_method;
         return method->ml_flags == METH_NOARGS ? method->ml_meth : NULL;
@@ -180,7 +181,7 @@ static TypeInfo *find_type_info(PyTypeObject *type)
     info->is_function = type == &PyFunction_Type;
     info->has_frame = type == &PyGen_Type || type == &PyCoro_Type || type == &PyAsyncGen_Type;
     info->items = items_of(type);
-    info->size_of = find_sizeof(type);
+    info->size_of = find_sizeof(info);
     find_members(info);
     info->kind = kind_of(info);
     return info;

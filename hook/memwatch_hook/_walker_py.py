@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 import types
+from _weakref import getweakrefs
 from array import array
 from itertools import islice
 
@@ -354,6 +355,7 @@ def own_things() -> list[object]:
     for thing in list(found):
         if isinstance(thing, type):
             found += filter(_is_own, thing.__dict__.values())
+            found += getweakrefs(thing)  # by which its bases know it
     return found
 
 

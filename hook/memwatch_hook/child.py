@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .outlet import File, Frames
 
-NICE = 5  # polite, but brief: the longer it lives, the more pages the app copies
+NICE = 10  # it takes seconds
 # How it ends is said on the status pipe. The exit status is 0 unless not even that was to be had: a
 # process manager that waits for any child logs other ones, and gunicorn's takes 3 and 4 as "give
 # up".

@@ -159,12 +159,17 @@ def test_exit_is_not_delayed_and_leaves_nothing(python, hook_dir):
 
 def test_exit_during_a_snapshot_is_not_delayed(python, hooked, hook_dir):
     """An app that ends while its heap is walked ends at once, and its child with it."""
-    code = "x = [str(i) for i in range(300000)]; import sys; sys.stdin.read()"
-    with hooked(python, "-c", f"import time; {code}; time.sleep(1.0)") as target:
+    walked = hook_dir / "walked"
+    code = (
+        "import os, sys, time; x = [str(i) for i in range(300000)]\n"
+        "while not os.path.exists(sys.argv[1]): time.sleep(0.01)"
+    )
+    with hooked(python, "-c", code, walked) as target:
         [path] = wait_for_sockets(hook_dir, pid=target.pid)
         with connected(path) as client:
             client.request("heap", gc=False)
             client.frame()
+            walked.touch()
             assert target.wait(20) == 0
             with pytest.raises((EOFError, ConnectionError)):
                 client.answer()

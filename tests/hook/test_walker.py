@@ -247,3 +247,17 @@ def test_the_graph_is_what_the_collector_sees(python):
 def test_this_interpreter_is_among_them():
     """The tests' own interpreter is one that the hook is tested on."""
     assert "{}.{}".format(*sys.version_info) in runtimes.PYTHON_MINORS
+
+
+@pytest.mark.parametrize("minor", ["3.11", "3.13"])
+def test_another_allocator_changes_no_size(minor, hook_dir):
+    """With malloc for everything no `__sizeof__` may be called: sizes stay plausible."""
+    env = {"MEMWATCH_HOOK_DIR": str(hook_dir), **hook_environment("c"), "PYTHONMALLOC": "malloc"}
+    command = [interpreter(minor), APPS / "zoo.py"]
+    with processes.running(command, env=env, log=hook_dir / "log") as target:
+        processes.wait_until(lambda: b"ready" in (hook_dir / "log").read_bytes())
+        with connected(wait_for_sockets(hook_dir, pid=target.pid)[0]) as client:
+            answer = client.ask_dump(gc=False)
+    result = answer.body["result"]
+    assert result["heap_bytes"] < result["rss_bytes"]
+    assert max(dumps.read(answer.data).heap().sizes) < result["heap_bytes"] / 4
