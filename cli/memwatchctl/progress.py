@@ -73,8 +73,18 @@ def session_step(session: "Session", now: float) -> Step:
         return Step(phase, f"{text} ({taken} of {wanted} taken)", max(0.0, whole - left), whole)
     if phase in ("capturing_before", "capturing_after"):
         return _capturing(session, phase, taken, wanted)
-    words = {"pending": "starting", "analysing": "comparing the snapshots"}
-    return Step(phase, words.get(phase, phase))
+    if phase == "analysing":
+        return _comparing(session, phase)
+    return Step(phase, {"pending": "starting"}.get(phase, phase))
+
+
+def _comparing(session: "Session", phase: str) -> Step:
+    text = "comparing the snapshots"
+    running = [target.analysis for target in session.targets if target.HasField("analysis")]
+    if len(running) != 1:
+        return Step(phase, text)
+    done = running[0].done_percent
+    return Step(phase, f"{text}, {done} %: {running[0].doing}", done, 100)
 
 
 def _interval_millis(session: "Session") -> int:

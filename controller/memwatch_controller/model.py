@@ -6,6 +6,7 @@ back; `store/metadata.py` keeps them.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -195,6 +196,18 @@ class CaptureProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class AnalysisProgress:
+    """How far a comparison is: what it does now, for people, and 0 to 100 percent."""
+
+    doing: str = ""
+    done_percent: int = 0
+
+
+#: Told the newest progress of a comparison; must return at once.
+OnAnalysis = Callable[[AnalysisProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Capability:
     """One thing an agent can do, or why not."""
 
@@ -369,6 +382,7 @@ class SessionTarget:
         progress: the last progress of a capture that runs; kept in memory only.
         error: what failed.
         report_id: its report, once analysed.
+        analysis: the last progress of a comparison that runs here; kept in memory only.
     """
 
     target: Target
@@ -381,6 +395,7 @@ class SessionTarget:
     progress: CaptureProgress | None = None
     error: SessionError | None = None
     report_id: str = ""
+    analysis: AnalysisProgress | None = None
 
 
 @dataclass(frozen=True, slots=True)

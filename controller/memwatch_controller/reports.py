@@ -20,7 +20,7 @@ from memwatch_controller.errors import (
     NotFoundError,
     SessionNotFinishedError,
 )
-from memwatch_controller.model import Millis, Report, Session, SessionState, Snapshot
+from memwatch_controller.model import Millis, OnAnalysis, Report, Session, SessionState, Snapshot
 from memwatch_controller.store.blobs import BlobStore, blob_key
 
 #: Classes in a report: the ones that grew most; the rest is in the snapshots.
@@ -87,10 +87,16 @@ class Reports:
         self._counters = counters or Counters()
         self._by_hand: dict[str, asyncio.Task[str]] = {}
 
-    async def compare(self, session_id: str, target_id: str, snapshot_ids: Sequence[str]) -> str:
+    async def compare(
+        self,
+        session_id: str,
+        target_id: str,
+        snapshot_ids: Sequence[str],
+        on_progress: OnAnalysis | None = None,
+    ) -> str:
         """Compares a target's snapshots, oldest first; the id of the stored report.
 
-        Idempotent by session and target.
+        Idempotent by session and target. `on_progress` is told each percent that is done.
 
         Raises:
             AnalysisError: the snapshots cannot be read, are too large, or too few.
@@ -98,7 +104,7 @@ class Reports:
             StoreFullError: there is no room to fetch them from a remote store.
         """
         subject = _Subject(report_id_of(session_id, target_id), session_id, target_id)
-        return await self._report(subject, snapshot_ids)
+        return await self._report(subject, snapshot_ids, on_progress)
 
     async def compare_by_hand(self, snapshot_ids: Sequence[str]) -> Report:
         """Compares any snapshots of one target, oldest first; its report is of no session.
@@ -143,7 +149,12 @@ class Reports:
             raise SessionNotFinishedError("show the report of", wanted, session.state)
         raise NotFoundError("report", wanted)
 
-    async def _report(self, subject: _Subject, snapshot_ids: Sequence[str]) -> str:
+    async def _report(
+        self,
+        subject: _Subject,
+        snapshot_ids: Sequence[str],
+        on_progress: OnAnalysis | None = None,
+    ) -> str:
         """The id of the report of a subject, made now where there is none."""
         known = await self._rows.get_report(subject.report_id)
         if known is not None:
@@ -153,7 +164,7 @@ class Reports:
         snapshots = [await self._snapshot(subject, found) for found in snapshot_ids]
         try:
             with self._counters.analysis_seconds.time():
-                report = await self._make(subject, snapshots)
+                report = await self._make(subject, snapshots, on_progress)
         except ControllerError as error:
             self._counters.analyses.labels(outcome_of(error)).inc()
             raise
@@ -166,9 +177,11 @@ class Reports:
             raise subject.error(f"snapshot '{snapshot_id}' was deleted")
         return snapshot
 
-    async def _make(self, subject: _Subject, snapshots: Sequence[Snapshot]) -> Report:
+    async def _make(
+        self, subject: _Subject, snapshots: Sequence[Snapshot], on_progress: OnAnalysis | None
+    ) -> Report:
         async with self._room(subject, snapshots):
-            found = await self._run(subject, snapshots)
+            found = await self._run(subject, snapshots, on_progress)
         time = self._now()
         made = document.document(
             subject.report_id, subject.session_id, subject.target_id, time, snapshots, found
@@ -196,7 +209,9 @@ class Reports:
                 subject.session_id, needed, no.allowed_bytes, no.free_bytes, subject.doing
             ) from no
 
-    async def _run(self, subject: _Subject, snapshots: Sequence[Snapshot]) -> Comparison:
+    async def _run(
+        self, subject: _Subject, snapshots: Sequence[Snapshot], on_progress: OnAnalysis | None
+    ) -> Comparison:
         async with contextlib.AsyncExitStack() as stack:
             files = []
             for snapshot in snapshots:
@@ -208,7 +223,7 @@ class Reports:
                 files.append(JobSnapshot(snapshot.id, str(path), snapshot.id_epoch, seconds))
             job = Job(tuple(files), self._runner.limits.memory_bytes, MAX_CLASSES)
             try:
-                return await self._runner.run(job)
+                return await self._runner.run(job, on_progress)
             except JobFailedError as error:
                 raise subject.error(str(error)) from error
 

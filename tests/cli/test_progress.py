@@ -51,6 +51,20 @@ def test_session_step_of_a_running_capture():
     assert (step.done, step.total) == (10 << 20, 50 << 20)
 
 
+def test_session_step_of_a_running_comparison():
+    """A comparison that runs is shown with its share; of several none is."""
+    made = session(S.SESSION_STATE_ANALYSING)
+    made.targets[0].analysis.CopyFrom(S.AnalysisProgress(doing="reading 'a'", done_percent=43))
+    step = session_step(made, 0)
+    assert (step.text, step.done, step.total) == (
+        "comparing the snapshots, 43 %: reading 'a'",
+        43,
+        100,
+    )
+    made.targets.append(made.targets[0])
+    assert session_step(made, 0).text == "comparing the snapshots"
+
+
 def test_a_capture_never_passes_its_end():
     """More bytes than expected leave the bar full, not beyond."""
     step = capture_step(agents_pb2.CaptureProgress(raw_size_bytes=9, expected_size_bytes=5))

@@ -160,7 +160,15 @@ class MemoryAnalysis:
     compared: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
     failures: list[ControllerError] = field(default_factory=list)
 
-    async def compare(self, session_id: str, target_id: str, snapshot_ids: Sequence[str]) -> str:
+    async def compare(
+        self,
+        session_id: str,
+        target_id: str,
+        snapshot_ids: Sequence[str],
+        on_progress: model.OnAnalysis | None = None,
+    ) -> str:
+        if on_progress is not None:
+            on_progress(model.AnalysisProgress("looking who holds what", 43))
         if self.failures:
             raise self.failures.pop(0)
         self.compared.append((session_id, target_id, tuple(snapshot_ids)))

@@ -1,13 +1,18 @@
 """What a worker process is asked and what it answers: one JSON document each way; pure.
 
+Before its answer a worker may write lines of progress, each a JSON list.
+
 The numbers of the answer are those of docs/formats/report.md. Nothing in here imports numpy:
 the controller reads answers, only the worker makes them.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol
+
+from memwatch_controller.model import AnalysisProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,21 @@ def load_job(document: bytes) -> Job | IndexJob:
         return IndexJob(**fields)
     fields["snapshots"] = tuple(JobSnapshot(**snapshot) for snapshot in fields["snapshots"])
     return Job(**fields)
+
+
+def dump_progress(doing: str, percent: int) -> bytes:
+    """A line of progress as the controller reads it."""
+    return json.dumps([doing, percent]).encode() + b"\n"
+
+
+def load_progress(line: bytes) -> AnalysisProgress | None:
+    """A line of progress; None for any other."""
+    if not line.startswith(b"[") or not line.endswith(b"\n"):
+        return None
+    with contextlib.suppress(ValueError, TypeError):
+        doing, percent = json.loads(line)
+        return AnalysisProgress(str(doing), max(0, min(100, int(percent))))
+    return None
 
 
 def dump_answer(comparison: Comparison | None, failure: str = "") -> bytes:

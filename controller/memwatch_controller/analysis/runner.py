@@ -13,6 +13,7 @@ import structlog
 from memwatch_controller.analysis import jobs
 from memwatch_controller.analysis.guard import default_memory
 from memwatch_controller.analysis.room import Room
+from memwatch_controller.model import OnAnalysis
 
 #: An answer of 500 classes with the longest names is far below this.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -60,13 +61,13 @@ class Runner:
         self._command = tuple(command)
         self._free = asyncio.Semaphore(limits.workers)
 
-    async def run(self, job: jobs.Job) -> jobs.Comparison:
+    async def run(self, job: jobs.Job, on_progress: OnAnalysis | None = None) -> jobs.Comparison:
         """Compares snapshots; a worker that dies is started once more.
 
         Raises:
             JobFailedError: the worker says why not, took too long, or died twice.
         """
-        return await self._run(job, jobs.load_answer)
+        return await self._run(job, jobs.load_answer, on_progress)
 
     async def perform(self, job: jobs.AnyJob) -> None:
         """Has any job done whose answer is that it is done.
@@ -84,20 +85,30 @@ class Runner:
         """
         await self._run(job, jobs.check_answer)
 
-    async def _run(self, job: jobs.AnyJob, load: Callable[[bytes], _Answer]) -> _Answer:
+    async def _run(
+        self,
+        job: jobs.AnyJob,
+        load: Callable[[bytes], _Answer],
+        on_progress: OnAnalysis | None = None,
+    ) -> _Answer:
         async with self._free:
             try:
-                return await self._attempt(job, load)
+                return await self._attempt(job, load, on_progress)
             except _WorkerDiedError as first:
                 _log.warning("analysis_worker_died", error=str(first), again=True)
             try:
-                return await self._attempt(job, load)
+                return await self._attempt(job, load, on_progress)
             except _WorkerDiedError as second:
                 raise jobs.JobFailedError(
                     f"the worker process died twice: {second}; the machine may be short of memory"
                 ) from second
 
-    async def _attempt(self, job: jobs.AnyJob, load: Callable[[bytes], _Answer]) -> _Answer:
+    async def _attempt(
+        self,
+        job: jobs.AnyJob,
+        load: Callable[[bytes], _Answer],
+        on_progress: OnAnalysis | None,
+    ) -> _Answer:
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
@@ -109,8 +120,8 @@ class Runner:
         try:
             async with asyncio.timeout(self.limits.seconds):
                 answer, words, _ = await asyncio.gather(
-                    _read(process.stdout, MAX_ANSWER_BYTES),
-                    _read(process.stderr, None),
+                    _read_answer(process.stdout, on_progress),
+                    _read_last(process.stderr),
                     _write(process.stdin, jobs.dump_job(job)),
                 )
                 code = await process.wait()
@@ -132,16 +143,40 @@ def _result(code: int, answer: bytes, words: bytes, load: Callable[[bytes], _Ans
     raise _WorkerDiedError(f"{how} {last[0][:300]}".strip())
 
 
-async def _read(stream: asyncio.StreamReader | None, most: int | None) -> bytes:
-    """All of a stream; of one without a limit only the end is kept."""
+async def _read_answer(
+    stream: asyncio.StreamReader | None, on_progress: OnAnalysis | None
+) -> bytes:
+    """All of a stream but its lines of progress, which are told."""
+    assert stream is not None
+    kept = b""
+    while data := await _line(stream):
+        progress = jobs.load_progress(data)
+        if progress is None:
+            kept += data
+        elif on_progress is not None:
+            on_progress(progress)
+        if len(kept) > MAX_ANSWER_BYTES:
+            raise _too_long()
+    return kept
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    try:
+        return await stream.readline()
+    except ValueError as error:  # longer than the stream's limit
+        raise _too_long() from error
+
+
+def _too_long() -> _WorkerDiedError:
+    return _WorkerDiedError(f"it answered more than {MAX_ANSWER_BYTES} bytes")
+
+
+async def _read_last(stream: asyncio.StreamReader | None) -> bytes:
+    """The end of a stream, which is read to its end."""
     assert stream is not None
     kept = b""
     while data := await stream.read(64 * 1024):
-        kept += data
-        if most is None:
-            kept = kept[-_MAX_STDERR_BYTES:]
-        elif len(kept) > most:
-            raise _WorkerDiedError(f"it answered more than {most} bytes")
+        kept = (kept + data)[-_MAX_STDERR_BYTES:]
     return kept
 
 

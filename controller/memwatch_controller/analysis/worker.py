@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from typing import BinaryIO
 
 from memwatch_controller.analysis import jobs
 
@@ -42,13 +43,29 @@ def _answer(job: jobs.Job | jobs.IndexJob) -> bytes:
         return jobs.dump_answer(None, _too_large(job))
     try:
         if isinstance(job, jobs.Job):
-            return jobs.dump_answer(compare(job))
+            return jobs.dump_answer(compare(job, Percents(sys.stdout.buffer)))
         build_index(job)
         return jobs.dump_answer(None)
     except (HeapError, OSError) as error:
         return jobs.dump_answer(None, str(error))
     except MemoryError:
         return jobs.dump_answer(None, _too_large(job))
+
+
+class Percents:
+    """Writes progress as lines: each whole percent, and nothing in between."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._output = output
+        self._last = -1
+
+    def __call__(self, doing: str, share: float) -> None:
+        """Writes a line if another percent is done."""
+        percent = int(100 * share)
+        if percent != self._last:
+            self._last = percent
+            self._output.write(jobs.dump_progress(doing, percent))
+            self._output.flush()
 
 
 def _too_large(job: jobs.Job | jobs.IndexJob) -> str:

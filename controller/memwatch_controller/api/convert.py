@@ -208,7 +208,16 @@ def _part_to_pb(part: model.SessionTarget) -> sessions_pb2.SessionTarget:
         progress=None if part.progress is None else progress_to_pb(part.progress),
         error=_error_to_pb(part.error),
         report_id=part.report_id,
+        analysis=_analysis_to_pb(part.analysis),
     )
+
+
+def _analysis_to_pb(
+    progress: model.AnalysisProgress | None,
+) -> sessions_pb2.AnalysisProgress | None:
+    if progress is None:
+        return None
+    return sessions_pb2.AnalysisProgress(doing=progress.doing, done_percent=progress.done_percent)
 
 
 def _error_to_pb(error: model.SessionError | None) -> sessions_pb2.SessionError | None:

@@ -1,6 +1,12 @@
 """The last step of a session: its report. It needs the store alone, so any machine can do it."""
 
-from memwatch_controller.model import Millis, Session, SessionState, SessionTarget
+from memwatch_controller.model import (
+    AnalysisProgress,
+    Millis,
+    Session,
+    SessionState,
+    SessionTarget,
+)
 from memwatch_controller.sessions.engine import Scheduled, Work
 from memwatch_controller.sessions.model import after_event, part_of, snapshot_ids
 from memwatch_controller.sessions.patience import Patience, Retry
@@ -30,9 +36,13 @@ class Analysing:
         if found is None or found[1].state is not SessionState.ANALYSING:
             return None
         session, part = found
+
+        def on_progress(progress: AnalysisProgress) -> None:
+            self._records.progressed(work.session_id, work.target_id, progress)
+
         report_id = await self._retry.patiently(
             lambda: self._analysis.compare(
-                work.session_id, work.target_id, snapshot_ids(session, part)
+                work.session_id, work.target_id, snapshot_ids(session, part), on_progress
             ),
             part.phase_time,
             self._patience.analysis_millis,

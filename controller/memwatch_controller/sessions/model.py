@@ -43,7 +43,7 @@ def after_event(part: SessionTarget, event: Event, now: Millis, **facts: Any) ->
         ImpossibleTransitionError: the event cannot happen in the part's state.
     """
     state = next_state(part.state, event)
-    return replace(part, state=state, phase_time=now, progress=None, **facts)
+    return replace(part, state=state, phase_time=now, progress=None, analysis=None, **facts)
 
 
 def with_parts(session: Session, changed: Sequence[SessionTarget], now: Millis) -> Session:

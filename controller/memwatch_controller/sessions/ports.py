@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from memwatch_controller import model
+from memwatch_controller.model import OnAnalysis
 
 #: Told the newest progress of a capture; must return at once.
 OnProgress = Callable[[model.CaptureProgress], None]
@@ -38,7 +39,13 @@ class Captures(Protocol):
 class Analysis(Protocol):
     """Compares snapshots (`analysis.py`)."""
 
-    async def compare(self, session_id: str, target_id: str, snapshot_ids: Sequence[str]) -> str:
+    async def compare(
+        self,
+        session_id: str,
+        target_id: str,
+        snapshot_ids: Sequence[str],
+        on_progress: OnAnalysis | None = None,
+    ) -> str:
         """Compares a target's snapshots, oldest first; the id of the stored report.
 
         Idempotent by session and target.

@@ -4,7 +4,7 @@ A change is made by a pure function and written only if nobody else wrote in bet
 it is told to the watchers. Open sessions are also kept in memory, so that a change need not
 read first: what is kept may be old (another controller may have written), so nothing is
 written on it unless its version is still the stored one, and "nothing to do" is believed
-only of what was just read. What a capture reports while it runs is kept here only.
+only of what was just read. What a capture or a comparison reports while it runs is kept here only.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from memwatch_controller.errors import NotFoundError
 from memwatch_controller.model import (
+    AnalysisProgress,
     CaptureProgress,
     Millis,
     Session,
@@ -24,7 +25,7 @@ from memwatch_controller.sessions.model import after_event, open_parts, part_of,
 from memwatch_controller.sessions.states import Event
 from memwatch_controller.store.metadata import Metadata
 
-#: Progress is told to watchers at most this often for each capture.
+#: Progress is told to watchers at most this often for each part of a session.
 _PROGRESS_MILLIS = 250
 
 #: Makes new parts of a session's; an empty list means that nothing changes.
@@ -38,7 +39,7 @@ class Records:
         self._metadata = metadata
         self._feed = feed
         self._now = now
-        self._progress: dict[tuple[str, str], CaptureProgress] = {}
+        self._progress: dict[tuple[str, str], CaptureProgress | AnalysisProgress] = {}
         self._told: dict[tuple[str, str], Millis] = {}
         self._newest: dict[str, Session] = {}
 
@@ -128,12 +129,14 @@ class Records:
 
         return await self.change(id, change)
 
-    def progressed(self, id: str, target_id: str, progress: CaptureProgress) -> None:
-        """Notes how far a capture is, and tells the watchers now and then."""
+    def progressed(
+        self, id: str, target_id: str, progress: CaptureProgress | AnalysisProgress
+    ) -> None:
+        """Notes how far a capture or a comparison is, and tells the watchers now and then."""
         key = (id, target_id)
         earlier = self._progress.get(key)
         self._progress[key] = progress
-        same_stage = earlier is not None and earlier.stage is progress.stage
+        same_stage = earlier is not None and _stage(earlier) == _stage(progress)
         if same_stage and self._now() - self._told.get(key, 0) < _PROGRESS_MILLIS:
             return
         self._told[key] = self._now()
@@ -157,7 +160,20 @@ class Records:
         return replace(
             session,
             targets=tuple(
-                replace(part, progress=self._progress.get((session.id, part.target.id)))
+                _with(part, self._progress.get((session.id, part.target.id)))
                 for part in session.targets
             ),
         )
+
+
+def _stage(progress: CaptureProgress | AnalysisProgress) -> str:
+    """What is told at once when it changes."""
+    return progress.stage if isinstance(progress, CaptureProgress) else "analysis"
+
+
+def _with(
+    part: SessionTarget, progress: CaptureProgress | AnalysisProgress | None
+) -> SessionTarget:
+    if isinstance(progress, AnalysisProgress):
+        return replace(part, progress=None, analysis=progress)
+    return replace(part, progress=progress, analysis=None)

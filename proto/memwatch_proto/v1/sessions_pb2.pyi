@@ -99,20 +99,30 @@ class Session(_message.Message):
     def __init__(self, id: _Optional[str] = ..., request_id: _Optional[str] = ..., plan: _Optional[_Union[SessionPlan, _Mapping]] = ..., state: _Optional[_Union[SessionState, str]] = ..., targets: _Optional[_Iterable[_Union[SessionTarget, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[SessionError, _Mapping]] = ..., report_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SessionTarget(_message.Message):
-    __slots__ = ("target", "state", "snapshots", "progress", "error", "report_id")
+    __slots__ = ("target", "state", "snapshots", "progress", "error", "report_id", "analysis")
     TARGET_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     REPORT_ID_FIELD_NUMBER: _ClassVar[int]
+    ANALYSIS_FIELD_NUMBER: _ClassVar[int]
     target: _targets_pb2.Target
     state: SessionState
     snapshots: _containers.RepeatedCompositeFieldContainer[_snapshots_pb2.Snapshot]
     progress: _agents_pb2.CaptureProgress
     error: SessionError
     report_id: str
-    def __init__(self, target: _Optional[_Union[_targets_pb2.Target, _Mapping]] = ..., state: _Optional[_Union[SessionState, str]] = ..., snapshots: _Optional[_Iterable[_Union[_snapshots_pb2.Snapshot, _Mapping]]] = ..., progress: _Optional[_Union[_agents_pb2.CaptureProgress, _Mapping]] = ..., error: _Optional[_Union[SessionError, _Mapping]] = ..., report_id: _Optional[str] = ...) -> None: ...
+    analysis: AnalysisProgress
+    def __init__(self, target: _Optional[_Union[_targets_pb2.Target, _Mapping]] = ..., state: _Optional[_Union[SessionState, str]] = ..., snapshots: _Optional[_Iterable[_Union[_snapshots_pb2.Snapshot, _Mapping]]] = ..., progress: _Optional[_Union[_agents_pb2.CaptureProgress, _Mapping]] = ..., error: _Optional[_Union[SessionError, _Mapping]] = ..., report_id: _Optional[str] = ..., analysis: _Optional[_Union[AnalysisProgress, _Mapping]] = ...) -> None: ...
+
+class AnalysisProgress(_message.Message):
+    __slots__ = ("doing", "done_percent")
+    DOING_FIELD_NUMBER: _ClassVar[int]
+    DONE_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    doing: str
+    done_percent: int
+    def __init__(self, doing: _Optional[str] = ..., done_percent: _Optional[int] = ...) -> None: ...
 
 class SessionError(_message.Message):
     __slots__ = ("phase", "reason", "message")

@@ -37,7 +37,7 @@ class FakeRunner:
         self.jobs: list[Job] = []
         self.failure = ""
 
-    async def run(self, job: Job) -> Comparison:
+    async def run(self, job: Job, on_progress: model.OnAnalysis | None = None) -> Comparison:
         self.jobs.append(job)
         if self.failure:
             raise JobFailedError(self.failure)

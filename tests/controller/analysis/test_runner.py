@@ -9,6 +9,7 @@ import pytest
 
 from memwatch_controller.analysis.jobs import Comparison, Job, JobFailedError, JobSnapshot, Totals
 from memwatch_controller.analysis.runner import Limits, Runner
+from memwatch_controller.model import AnalysisProgress
 from memwatch_heap.testing import HeapBuilder
 from tests.support.processes import wait_until
 
@@ -54,6 +55,18 @@ async def test_a_worker_compares_first_and_last_and_totals_all(tmp_path):
     assert (report.new_count, report.gone_count) == (16, 1)
     assert (report.new_size_bytes, report.gone_size_bytes) == (16 * 64, 64)
     assert (ballast.class_name, ballast.size_delta, found.class_count) == ("Ballast", 0, 2)
+
+
+async def test_progress_is_told_as_it_is_made(tmp_path):
+    """Each percent at most once, rising, with words; the answer is none of it."""
+    told: list[AnalysisProgress] = []
+    snapshots = (heap(tmp_path / "a", 10), heap(tmp_path / "b", 20))
+    found = await Runner(Limits()).run(job(*snapshots), told.append)
+    percents = [progress.done_percent for progress in told]
+    assert found.class_count == 2
+    assert percents == sorted(set(percents))
+    assert len(percents) > 3
+    assert all(progress.doing for progress in told)
 
 
 async def test_ids_of_two_epochs_are_not_compared(tmp_path):
@@ -151,7 +164,7 @@ async def test_memory_is_limited(tmp_path):
     worker = script(
         tmp_path,
         "from memwatch_controller.analysis import compare, worker\n"
-        "compare.compare = lambda job: bytearray(1 << 34)\n"
+        "compare.compare = lambda job, tell: bytearray(1 << 34)\n"
         "sys.exit(worker.main())",
     )
     with pytest.raises(JobFailedError, match="more than the 1,000 bytes"):

@@ -350,6 +350,26 @@ async def test_watch_shows_progress(bench):
     assert seen[-1] is None
 
 
+async def test_watch_shows_how_far_a_comparison_is(bench):
+    """A comparison's progress reaches the watcher, and is gone at the end."""
+    session = await bench.service.create("r", plan())
+    await bench.engine.perform_due()
+    bench.clock.now += 60_000
+    seen = []
+
+    async def watch():
+        async for change in bench.service.watch(session.id):
+            seen.append(change.targets[0].analysis)  # noqa: PERF401  read while it fills
+
+    task = asyncio.create_task(watch())
+    await asyncio.sleep(0.05)
+    await bench.engine.perform_due()
+    await bench.engine.perform_due()
+    await asyncio.wait_for(task, 10)
+    assert model.AnalysisProgress("looking who holds what", 43) in seen
+    assert seen[-1] is None
+
+
 async def test_the_watchdog_schedules_what_a_crash_lost(bench):
     """A session that was written but whose work was not goes on after a round."""
     session = await bench.service.create("r", plan())
