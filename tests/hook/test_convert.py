@@ -121,7 +121,7 @@ def dumped(parts, strings) -> bytes:
 
 
 @given(graphs())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_any_graph_comes_through(both, graph):
     """What was written as a dump and converted is what is written as a `.heapsnapshot` at once."""
     parts, strings = graph
@@ -139,7 +139,7 @@ def damages(draw):
 
 
 @given(graphs(), st.lists(damages(), min_size=1, max_size=3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_damage_ends_in_a_sentence(both, graph, changes):
     """However a dump is damaged, both converters refuse it, or both give the same text."""
     data = dumped(*graph)
@@ -151,7 +151,7 @@ def test_damage_ends_in_a_sentence(both, graph, changes):
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_noise_ends_in_a_sentence(both, noise):
     """Any bytes between the two ends of a dump are refused, or are one."""
     ends = dumped(*_smallest())

@@ -5,12 +5,11 @@ import pytest
 from bench import python_endurance
 from tests.hook.conftest import hook_environment
 
-SNAPSHOTS = 15
+SNAPSHOTS = 50
 OBJECTS = 20_000  # that the service keeps
 
 
-@pytest.mark.parametrize(("server", "minor"), [("threads", "3.12"), ("gunicorn", "3.13")])
-def test_a_busy_service_endures_snapshots(server, minor):
+def test_a_busy_service_endures_snapshots(server="gunicorn", minor="3.13"):
     """Every request is answered; no child, thread, descriptor or memory is left of a snapshot."""
     hook_environment("c")
     outcome = python_endurance.endure(server, minor, SNAPSHOTS, quiet_seconds=0.2)
