@@ -20,6 +20,10 @@ APP = Path(__file__).parents[1] / "apps" / "hook" / "closure.py"
 # Of all objects, so many may be missing, or there beyond the truth: what changed while it was told.
 TOLERANCE = 0.001
 
+# What starting the hook leaves in the interpreter's own tables, whatever the heap: weak references
+# of `object` to the hook's classes, names that it interned. They are not told apart from the app's.
+HOOK_TRACES = 250
+
 # Whose sizes are not those of sys.getsizeof, on 3.13 alone: static types are counted with the
 # collector's header (16 bytes) that they lack there, and ctypes' classes without their format text.
 OTHER_SIZES = {
@@ -146,7 +150,8 @@ def test_nothing_else_is_there(case):
     found = [case.nodes[at] for at in extra]
     beyond = Counter(heap.names[node] for node in found if node not in unseen)
     del beyond["moduledef"]  # a C module's definition, which nothing in Python shows
-    assert beyond.total() <= TOLERANCE * len(case.truth), beyond.most_common(10)
+    allowed = TOLERANCE * len(case.truth) + HOOK_TRACES
+    assert beyond.total() <= allowed, beyond.most_common(10)
 
 
 def test_sizes_are_those_of_getsizeof(case):

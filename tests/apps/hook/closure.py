@@ -44,7 +44,7 @@ import xml.dom.minidom
 from _collections import deque
 
 FOLDER = sys.argv[1]
-ROWS = 2500  # of each kind: some 190,000 objects in all
+ROWS = 1500  # of each kind: some 150,000 objects in all
 MODULES = (argparse, atexit, email, functools, operator, runpy, select, typing, warnings, xml)
 
 
