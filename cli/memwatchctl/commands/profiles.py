@@ -173,7 +173,10 @@ def get(context: click.Context, profile: str) -> None:
 @click.argument("profile")
 @click.argument("report", required=False, default="")
 @click.option(
-    "--format", "form", type=click.Choice(("json", "html", "raw")), help="Else the report's own."
+    "--format",
+    "form",
+    type=click.Choice(("json", "html", "pprof", "raw")),
+    help="Else the report's own.",
 )
 @click.option("--base", default="", help="An earlier profile to compare with.")
 @click.option(

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from memwatch_controller.errors import InvalidArgumentError
 from memwatch_controller.profile import Profile, ProfileKind
 
-JSON, HTML, RAW = "json", "html", "raw"
+JSON, HTML, PPROF, RAW = "json", "html", "pprof", "raw"
 
-CONTENT_TYPES = {JSON: "application/json", HTML: "text/html; charset=utf-8"}
+CONTENT_TYPES = {
+    JSON: "application/json",
+    HTML: "text/html; charset=utf-8",
+    PPROF: "application/gzip",
+}
+#: How the name of a file in that format ends.
+ENDINGS = {JSON: "json", HTML: "html", PPROF: "pb.gz"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,15 @@ class ReportInfo:
 #: The artifact itself; of every kind.
 ARTIFACT = ReportInfo("artifact", (RAW,))
 
+#: What every profile of call stacks has.
+_STACKS = (
+    ReportInfo("table"),
+    ReportInfo("tree"),
+    ReportInfo("flamegraph", (HTML, JSON)),
+    ReportInfo("pprof", (PPROF,)),
+    ReportInfo("diff", needs_base=True),
+)
+
 REPORTS: Mapping[ProfileKind, Sequence[ReportInfo]] = {
     ProfileKind.TYPES: (ReportInfo("table"), ReportInfo("diff", needs_base=True)),
     ProfileKind.ALLOCATIONS: (
@@ -44,6 +59,9 @@ REPORTS: Mapping[ProfileKind, Sequence[ReportInfo]] = {
         ReportInfo("flamegraph", (HTML,)),
         ReportInfo("leaks", (HTML,)),
     ),
+    ProfileKind.SAMPLING: _STACKS,
+    ProfileKind.NODE_ALLOCATIONS: (ReportInfo("survivors"), *_STACKS),
+    ProfileKind.STATS: (ReportInfo("table"), ReportInfo("series")),
 }
 
 

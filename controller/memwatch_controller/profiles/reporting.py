@@ -138,6 +138,6 @@ def _rendered(artifact: Artifact, report: str, chosen_format: str, output: Path)
     if chosen_format == catalogue.RAW:
         name, content_type = stem, artifact.content_type
     else:
-        name = safe_name(f"{stem.split('.')[0]}_{report}.{chosen_format}")
+        name = safe_name(f"{stem.split('.')[0]}_{report}.{catalogue.ENDINGS[chosen_format]}")
         content_type = catalogue.CONTENT_TYPES[chosen_format]
     return Rendered(report, chosen_format, content_type, name, output, output.stat().st_size)

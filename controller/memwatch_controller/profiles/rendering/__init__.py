@@ -9,8 +9,9 @@ from memwatch_controller.profiles.reporting import RenderJob
 #: Makes a report of an artifact (and of an earlier one, where it compares) at the job's output.
 Renderer = Callable[[RenderJob, Path, Path | None], None]
 
-#: Each is the name of a module beside this one, which has a table RENDERERS by report and format.
-_KINDS = ("types", "allocations", "native")
+#: Each is, with underscores, the name of a module beside this one, which has a table RENDERERS
+#: by report and format.
+_KINDS = ("types", "allocations", "native", "sampling", "node-allocations", "stats")
 
 
 def render(job: RenderJob, path: Path, base: Path | None) -> None:
@@ -22,6 +23,7 @@ def render(job: RenderJob, path: Path, base: Path | None) -> None:
     if job.kind not in _KINDS:
         raise ValueError(f"there is nothing that makes reports of kind '{job.kind}'")
     # Each on demand: memray's modules take a second to load.
-    module = import_module(f"memwatch_controller.profiles.rendering.{job.kind}")
+    name = job.kind.replace("-", "_")
+    module = import_module(f"memwatch_controller.profiles.rendering.{name}")
     renderers: Mapping[str, Renderer] = module.RENDERERS
     renderers[f"{job.report}.{job.format}"](job, path, base)
