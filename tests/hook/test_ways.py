@@ -77,14 +77,15 @@ def check(dump, size):
 @pytest.mark.parametrize("minor", [runtimes.PYTHON_MINORS[0], runtimes.PYTHON_MINORS[-1]])
 def test_large_bytes_are_left_out_of_the_clone(hook_dir, forker, minor):
     """They are in the dump at full size, no map stays marked, and forks of others lack nothing."""
+    left_out = 0
     with buffers(minor, hook_dir, forker) as (target, client):
-        for _ in range(3):
+        for _ in range(20):
             answer = client.ask_dump(gc=False)
             result = answer.body["result"]
             assert result["way"] == "clone"
-            assert any("MiB of large bytes" in note for note in result["notes"]), result
-            dump = dumps.read(answer.data)
-        check(dump, (1 << 20) + 33)
+            left_out += any("MiB of large bytes" in note for note in result["notes"])
+        check(dumps.read(answer.data), (1 << 20) + 33)
+        assert left_out  # not where a fork was under way
         target.stdin.write("\n")
         target.stdin.flush()
         marked, forks, failures = map(int, heard(target).split())

@@ -1,5 +1,5 @@
-/* A thread of C that forks again and again without the interpreter's lock; each child reads one byte of every page that it
-   was told of. `failures` counts children that could not, or found another byte. */
+/* A thread of C that forks again and again without the interpreter's lock; each child reads a byte amid each piece of
+   memory that it was told of. `failures` counts children that could not, or found another byte. */
 #include <pthread.h>
 #include <stddef.h>
 #include <sys/wait.h>
@@ -12,9 +12,8 @@ static volatile long forks_done, failed;
 static int all_there(void)
 {
     for (size_t i = 0; i < count; i++)
-        for (size_t at = 0; at < length; at += 4096)
-            if (starts[i][at] != 1)
-                return 0;
+        if (starts[i][length / 2] != 1)
+            return 0;
     return 1;
 }
 
