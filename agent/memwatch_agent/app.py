@@ -36,6 +36,7 @@ from memwatch_agent.drivers.pythonattach import (
     PythonAttachDriver,
     hook_folder,
 )
+from memwatch_agent.drivers.pythontypes import record_types
 from memwatch_agent.errors import SettingsError
 from memwatch_agent.figures import Drivers, Figures
 from memwatch_agent.history import History
@@ -158,6 +159,7 @@ class Agent:
         node = NodeProfiler(PROC, self._attach, self._roster, history)
         profilers: Profilers = {
             **{(Runtime.PYTHON, kind): record_by_hook for kind in _PYTHON_KINDS},
+            (Runtime.PYTHON, ProfileKind.TYPES): record_types,
             **{(Runtime.NODE, kind): node for kind in _NODE_KINDS},
         }
         recorder = Recorder(self._roster, profilers, self._spool, time.time, _new_snapshot_id)

@@ -88,6 +88,28 @@ class PythonLink(HookLink):
             walk=_walk(converted, result, rss),
         )
 
+    async def dumped(self, options: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Asks for a dump: its descriptor, which is the caller's, and what the hook says of it.
+
+        Raises:
+            DriverError: there is none.
+        """
+        artifact = Artifact(_refused)
+        self._writer.write(self._wire.request("heap", {"format": DUMP, **options}))
+        result = await self._received(artifact, lambda progress: None)
+        dump = self._stream.take_descriptor()
+        try:
+            self._check_dump(dump, result, artifact)
+        except CaptureFailedError:
+            if dump >= 0:
+                os.close(dump)
+            raise
+        return dump, dict(result)
+
+    def facts_of(self, size: int, meter: CostMeter, result: Mapping[str, Any]) -> CaptureFacts:
+        """What something of `size` bytes was and cost, as the hook tells it."""
+        return replace(self._facts(0, meter, result), size_bytes=size)
+
     def _check_dump(self, dump: int, result: Mapping[str, Any], artifact: Artifact) -> None:
         """Whether a whole dump has come.
 
@@ -114,6 +136,10 @@ class PythonLink(HookLink):
             return await converter.convert(dump, facts.objects or 0, artifact.take)
         except (ConversionError, OSError) as error:
             raise CaptureFailedError(self._target.pid, str(error), "capture it again") from error
+
+
+async def _refused(data: bytes) -> None:
+    """Takes no bytes: a dump comes as a file; what came is told by its size."""
 
 
 def _walk(converted: Converted, result: Mapping[str, Any], rss_bytes: int) -> HeapWalk:
