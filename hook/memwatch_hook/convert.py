@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SECONDS = 600  # a gigabyte of dump, which is 60 million objects, takes a tenth of it in C
 MEMORY_BYTES = (
     512 << 20
-)  # of address space, most of it the interpreter's; tables take at most 50 MB
+)  # of address space, most of it the interpreter's; tables take at most 70 MB
 NICE = 10
 MAX_JSON_BYTES = 64 << 10  # of the first block, and of the last
 MAX_COUNT = (1 << 32) - 1  # of nodes, edges and strings alike: DevTools counts them in 32 bits

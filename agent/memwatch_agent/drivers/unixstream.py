@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import os
 import socket
+import struct
 from pathlib import Path
 
-#: A peer may attach this many to one read; the kernel closes what is above it.
-_MAX_DESCRIPTORS = 1
+_DESCRIPTOR = struct.Struct("i")
+
+#: Of what a peer attaches to one read there is room for one descriptor; the kernel closes others.
+_ROOM = socket.CMSG_LEN(_DESCRIPTOR.size)
 
 
 class UnixStream:
@@ -50,14 +53,15 @@ class UnixStream:
             if self._socket.fileno() < 0:
                 raise ConnectionResetError("it was closed")
             try:
-                data, found, _, _ = socket.recv_fds(
-                    self._socket, count, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-                )
+                # Not socket.recv_fds, which drops the flag: a descriptor would pass to programs.
+                data, attached, _, _ = self._socket.recvmsg(count, _ROOM, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 await self._readable()
                 continue
-            for descriptor in found:
-                self._keep(descriptor)
+            for level, kind, words in attached:
+                rights = (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+                if rights and len(words) >= _DESCRIPTOR.size:
+                    self._keep(_DESCRIPTOR.unpack(words[: _DESCRIPTOR.size])[0])
             return data
 
     def write(self, data: bytes) -> None:
