@@ -12,12 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from memwatch_agent import procfs, runtimes
+from memwatch_agent import procfs, roles, runtimes
 from memwatch_agent.containers import Container, container_of
 from memwatch_agent.drivers.base import Process, Runtime
 
 #: What the agent looks at in a process's environment; the rest may be secret and is not kept.
-ENVIRON_PREFIXES = ("NODE_OPTIONS", "PYTHONPATH", "MEMWATCH_")
+ENVIRON_PREFIXES = ("NODE_OPTIONS", "PYTHONPATH", "MEMWATCH_", *roles.ENVIRON)
 
 #: A target's command line is cut here.
 MAX_COMMAND_CHARS = 512
@@ -64,6 +64,9 @@ class Found:
         visible: whether the pid is one of the agent's pid namespace; a process that is known
             by its hook alone is not.
         threads: how many threads it has.
+        parent: the pid of its parent.
+        role: what it is among others, such as "cluster worker 2"; see `roles`.
+        worker_threads: how many worker_threads of Node it has, as far as names of threads tell.
     """
 
     pid: int
@@ -83,6 +86,9 @@ class Found:
     catches_sigusr1: bool
     visible: bool = True
     threads: int = 1
+    parent: int = 0
+    role: str = ""
+    worker_threads: int = 0
 
     @property
     def command(self) -> str:
@@ -143,8 +149,10 @@ class ProcessTable:
             if (seen := self._look(pid)) is not None:
                 known[pid] = seen
         self._known = known
-        found = (found for _, found in known.values() if found is not None)
-        return sorted(found, key=lambda found: found.pid)[:MAX_PROCESSES]
+        found = [found for _, found in known.values() if found is not None]
+        found = sorted(found, key=lambda found: found.pid)[:MAX_PROCESSES]
+        leads = frozenset(one.parent for one in found if roles.is_cluster_worker(one.environ))
+        return [_with_role(one, one.pid in leads) for one in found]
 
     def start_seconds(self, start_ticks: int) -> float:
         """The Unix time of a process's start ticks."""
@@ -159,16 +167,20 @@ class ProcessTable:
         key = _Key(stat.start_ticks, stat.name, procfs.link(f"{folder}/exe") or "")
         before = self._known.get(pid)
         if before is None or before[0] != key:
-            return key, self._examine(pid, folder, key)
+            return key, self._examine(pid, folder, key, stat.parent)
         if before[1] is None:
             return before
         status = procfs.status(folder)  # a handler may have come or gone
         if status is None:
             return None
         catches = status.catches(signal.SIGUSR1)
-        return key, replace(before[1], catches_sigusr1=catches, threads=status.threads)
+        known = replace(before[1], catches_sigusr1=catches, parent=stat.parent)
+        if status.threads != known.threads:
+            workers = _worker_threads(known.runtime, folder)
+            known = replace(known, threads=status.threads, worker_threads=workers)
+        return key, known
 
-    def _examine(self, pid: int, folder: str, key: _Key) -> Found | None:
+    def _examine(self, pid: int, folder: str, key: _Key, parent: int) -> Found | None:
         """Everything about one process; None where it is no target."""
         argv = tuple(procfs.strings(procfs.read(f"{folder}/cmdline")))
         runtime = runtimes.runtime_of(key.exe, argv)
@@ -193,12 +205,15 @@ class ProcessTable:
             argv=argv,
             environ=environ,
             container=container_of(_text(f"{folder}/cgroup"), _text(f"{folder}/mountinfo")),
-            service=(environ or {}).get("MEMWATCH_SERVICE_NAME", ""),
+            service=(environ or {}).get("MEMWATCH_SERVICE_NAME", "")
+            or roles.pm2_of(environ or {}).name,
             start_seconds=self.start_seconds(key.start_ticks),
             same_network=network == self._own_network if network else None,
             root=self._root(folder),
             catches_sigusr1=status.catches(signal.SIGUSR1),
             threads=status.threads,
+            parent=parent,
+            worker_threads=_worker_threads(runtime, folder),
         )
 
     def _version(self, runtime: Runtime | None, exe: str, folder: str) -> str:
@@ -211,6 +226,17 @@ class ProcessTable:
         if mounts == self._own_mounts and procfs.link(f"{folder}/root") == "/":
             return Path("/")
         return Path(folder, "root")
+
+
+def _with_role(found: Found, leads: bool) -> Found:
+    if found.runtime is not Runtime.NODE:
+        return found
+    role = roles.role_of(found.argv, found.environ or {}, leads)
+    return replace(found, role=role) if role != found.role else found
+
+
+def _worker_threads(runtime: Runtime | None, folder: str) -> int:
+    return roles.worker_threads(folder) if runtime is Runtime.NODE else 0
 
 
 def is_tool(runtime: Runtime, argv: Sequence[str]) -> bool:

@@ -88,6 +88,14 @@ def pids(proc: Path) -> Iterator[int]:
     yield from (int(name) for name in names if name.isdigit())
 
 
+def threads(folder: str) -> Iterator[str]:
+    """The threads of a process, in no order."""
+    try:
+        yield from os.listdir(f"{folder}/task")
+    except OSError:
+        return
+
+
 def stat(folder: Path | str) -> Stat | None:
     """The process's state, times and memory; None where it is gone."""
     data = read(f"{folder}/stat")

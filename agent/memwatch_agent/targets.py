@@ -164,6 +164,8 @@ def to_pb(
         unavailable_reason=target.unavailable,
         state=targets_pb2.TARGET_STATE_REACHABLE,
         memory=memory,
+        role=found.role,
+        worker_threads=found.worker_threads,
     )
     message.start_time.FromMilliseconds(int(found.start_seconds * 1000))
     return message

@@ -253,6 +253,8 @@ class Target:
     state: TargetState = TargetState.REACHABLE
     last_seen_time: Millis = 0
     memory: MemorySample | None = None
+    role: str = ""
+    worker_threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ def columns() -> Sequence[Column["Target"]]:
         Column("WHERE", where, cut=True),
         Column("RSS", lambda t: _bytes(t, "rss_bytes"), right=True),
         Column("STATE", lambda t: word(t, "state"), style=lambda s: _STYLES.get(s, "")),
+        Column("ROLE", role, cut=True),
         Column("CAPTURE", ways, cut=True),
     )
 
@@ -117,6 +118,12 @@ def where(target: "Target") -> str:
     if target.pod:
         return f"{target.namespace}/{target.pod}" if target.namespace else target.pod
     return target.container_id[:12] or "host"
+
+
+def role(target: "Target") -> str:
+    """Such as `cluster worker 2, 3 worker threads`; worker threads are those of Node."""
+    threads = f"{target.worker_threads} worker threads" if target.worker_threads else ""
+    return ", ".join(part for part in (target.role, threads) if part)
 
 
 def ways(target: "Target") -> str:
@@ -141,6 +148,7 @@ def _show(out: "Output", target: "Target") -> None:
             ("Service", target.service),
             ("State", f"{word(target, 'state')}, seen {_ago(target)} ago"),
             ("Runtime", runtime(target)),
+            ("Role", role(target)),
             ("Pid", str(target.pid)),
             ("Pod", where(target) if target.pod else ""),
             ("Container", target.container_id),

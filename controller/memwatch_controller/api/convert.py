@@ -91,6 +91,8 @@ def target_from_pb(message: targets_pb2.Target) -> model.Target:
         ways=tuple(way_from_pb(way) for way in message.ways),
         unavailable_reason=message.unavailable_reason,
         memory=sample_from_pb(message.memory) if message.HasField("memory") else None,
+        role=message.role,
+        worker_threads=message.worker_threads,
     )
 
 
@@ -115,6 +117,8 @@ def target_to_pb(target: model.Target) -> targets_pb2.Target:
         state=_TARGET_STATES[target.state],
         last_seen_time=time_to_pb(target.last_seen_time),
         memory=None if target.memory is None else sample_to_pb(target.memory),
+        role=target.role,
+        worker_threads=target.worker_threads,
     )
 
 

@@ -23,7 +23,7 @@ TARGET_STATE_UNREACHABLE: TargetState
 TARGET_STATE_GONE: TargetState
 
 class Target(_message.Message):
-    __slots__ = ("id", "agent_id", "pid", "start_time", "runtime", "runtime_version", "container_id", "pod", "namespace", "service", "command", "labels", "hooked", "ways", "unavailable_reason", "state", "last_seen_time", "memory")
+    __slots__ = ("id", "agent_id", "pid", "start_time", "runtime", "runtime_version", "container_id", "pod", "namespace", "service", "command", "labels", "hooked", "ways", "unavailable_reason", "state", "last_seen_time", "memory", "role", "worker_threads")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,8 @@ class Target(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     LAST_SEEN_TIME_FIELD_NUMBER: _ClassVar[int]
     MEMORY_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    WORKER_THREADS_FIELD_NUMBER: _ClassVar[int]
     id: str
     agent_id: str
     pid: int
@@ -67,7 +69,9 @@ class Target(_message.Message):
     state: TargetState
     last_seen_time: _timestamp_pb2.Timestamp
     memory: _common_pb2.MemorySample
-    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., pid: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., runtime: _Optional[_Union[_common_pb2.Runtime, str]] = ..., runtime_version: _Optional[str] = ..., container_id: _Optional[str] = ..., pod: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., command: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., hooked: _Optional[bool] = ..., ways: _Optional[_Iterable[_Union[_common_pb2.CaptureWay, str]]] = ..., unavailable_reason: _Optional[str] = ..., state: _Optional[_Union[TargetState, str]] = ..., last_seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., memory: _Optional[_Union[_common_pb2.MemorySample, _Mapping]] = ...) -> None: ...
+    role: str
+    worker_threads: int
+    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., pid: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., runtime: _Optional[_Union[_common_pb2.Runtime, str]] = ..., runtime_version: _Optional[str] = ..., container_id: _Optional[str] = ..., pod: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., command: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., hooked: _Optional[bool] = ..., ways: _Optional[_Iterable[_Union[_common_pb2.CaptureWay, str]]] = ..., unavailable_reason: _Optional[str] = ..., state: _Optional[_Union[TargetState, str]] = ..., last_seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., memory: _Optional[_Union[_common_pb2.MemorySample, _Mapping]] = ..., role: _Optional[str] = ..., worker_threads: _Optional[int] = ...) -> None: ...
 
 class TargetSelector(_message.Message):
     __slots__ = ("ids", "name", "service", "container_id", "namespace", "pid", "labels", "runtime")

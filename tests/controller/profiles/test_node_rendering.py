@@ -40,7 +40,9 @@ def made(tmp_path):
             path.write_bytes(zstandard.compress(json.dumps(document).encode()))
             paths.append(str(path) if document is not None else "")
         output = tmp_path / "report"
-        job = RenderJob(kind, report, form, *paths, str(output), 100, 1 << 33, ["a note"])
+        path, base_path = paths
+        where: dict[str, Any] = {"path": path, "base_path": base_path, "output": str(output)}
+        job = RenderJob(kind, report, form, limit=100, memory_bytes=1 << 33, **where)
         said = answer(job)
         return said or output.read_bytes()
 
