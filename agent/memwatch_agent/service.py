@@ -58,7 +58,7 @@ _WAYS = {
 }
 _PROFILE_KINDS = {number: kind for kind, number in KINDS.items()}
 _PAUSES = {
-    common_pb2.PAUSE_MODE_UNSPECIFIED: None,
+    common_pb2.PAUSE_MODE_UNSPECIFIED: PauseMode.AUTO,
     common_pb2.PAUSE_MODE_AUTO: PauseMode.AUTO,
     common_pb2.PAUSE_MODE_NEVER: PauseMode.NEVER,
     common_pb2.PAUSE_MODE_BLOCKING: PauseMode.BLOCKING,

@@ -56,8 +56,7 @@ class CaptureSpec:
         way: None lets the agent choose.
         force: take it although the preflight says no.
         max_pause_millis: the longest pause allowed; 0: any.
-        pause: whether the target may stand still while the snapshot is written; None lets the
-            agent choose.
+        pause: whether the target may stand still while the snapshot is written.
     """
 
     request_id: str
@@ -68,18 +67,7 @@ class CaptureSpec:
     phase: str = ""
     max_pause_millis: int = 0
     timeout_seconds: float = 1800.0
-    pause: PauseMode | None = None
-
-    @property
-    def pause_mode(self) -> PauseMode:
-        """What was asked for, or what serves best.
-
-        Snapshots of one session are compared object by object. V8 numbers objects in the process
-        that writes the snapshot, so those of two children have no numbers in common.
-        """
-        if self.pause is not None:
-            return self.pause
-        return PauseMode.BLOCKING if self.session_id else PauseMode.AUTO
+    pause: PauseMode = PauseMode.AUTO
 
 
 @dataclass
@@ -224,7 +212,7 @@ class Taker:
             HeadroomError, PauseBudgetError: the capture must not go on, and is not forced.
             CannotForkError: it must not stop the target, and nothing else can be had.
         """
-        wanted = manners(spec.pause_mode, link, target.found.pid)
+        wanted = manners(spec.pause, link, target.found.pid)
         heap = await link.figures()
         self._figures.learn(target.id, heap)
         sample = await asyncio.to_thread(self._roster.sample, target, heap)

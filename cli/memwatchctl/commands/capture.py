@@ -88,9 +88,8 @@ class Wish:
 @click.option(
     "--pause",
     type=click.Choice(PAUSES),
-    help="Node: may the target stand still while it is written? auto: from a forked child, else "
-    "yes; never: from a child or not at all; blocking: yes. Else: blocking, since object ids of "
-    "two children do not compare.",
+    help="Node: may the target stand still while it is written? auto, the default: from a forked "
+    "child, else yes; never: from a child or not at all; blocking: yes.",
 )
 @click.option("--pid", type=click.IntRange(min=1), help="A process of this machine; no server.")
 @click.option("--container-id", default="", help="Container id, or the start of it.")
