@@ -5,8 +5,10 @@ order: a class's objects, a node's retainers, what it dominates. Opening it maps
 a query touches a few pages of it. It takes some 60 bytes per node and 13 per edge.
 """
 
-from collections.abc import Collection
+import json
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
@@ -79,7 +81,13 @@ def write_index(file: Path, graph: HeapGraph, measures: Measures, *, snapshot: s
 
     Needs some 40 bytes per node and 4 per edge of memory beside the graph and its measures.
     """
-    arrays = {**_graph_arrays(graph), **_measure_arrays(graph, measures)}
+    arrays = {
+        **_graph_arrays(graph),
+        **_measure_arrays(graph, measures),
+        "classes": _packed([list(asdict(row).values()) for row in class_rows(graph, measures)]),
+        "scopes": _packed([asdict(scope) for scope in find_scopes(graph, measures)]),
+        "duplicates": _packed(_duplicates(graph, measures)),
+    }
     meta = {
         "name": graph.name,
         "snapshot": snapshot,
@@ -89,12 +97,14 @@ def write_index(file: Path, graph: HeapGraph, measures: Measures, *, snapshot: s
         "extra_native_bytes": graph.extra_native_bytes,
         "class_names": measures.classes.names,
         "class_keys": measures.classes.keys,
-        "classes": [list(asdict(row).values()) for row in class_rows(graph, measures)],
         "statistics": asdict(statistics(graph, measures)),
-        "scopes": [asdict(scope) for scope in find_scopes(graph, measures)],
-        "duplicates": _duplicates(graph, measures),
     }
     write_arrays(file, arrays, meta)
+
+
+def _packed(rows: list[Any]) -> NDArray[np.uint8]:
+    """Rows as the bytes of their JSON: unpacked by the first who asks for them."""
+    return np.frombuffer(json.dumps(rows).encode(), np.uint8)
 
 
 def _duplicates(graph: HeapGraph, measures: Measures) -> list[dict[str, Any]]:
@@ -164,10 +174,7 @@ class HeapIndex:
 
     Attributes:
         name: what the snapshot was called.
-        classes: of the whole heap, the greatest first. statistics: its parts.
-        scopes: closures' contexts, those that retain the most; see `scopes.find_scopes`.
-        duplicates: texts that many strings hold, those that waste the most; `nodes` are ids of
-            a few of the strings.
+        statistics: parts of the whole heap.
     """
 
     def __init__(
@@ -180,12 +187,7 @@ class HeapIndex:
         self._class_of_key = {key: c for c, key in enumerate(meta["class_keys"])}
         self._ignoring: Ignoring | None = None
         self.name: str = meta["name"]
-        self.classes = [ClassRow(*row) for row in meta["classes"]]
         self.statistics = Statistics(**meta["statistics"])
-        self.scopes = [_scope(row) for row in meta["scopes"]]
-        self.duplicates = [
-            DuplicateString(**{**row, "nodes": tuple(row["nodes"])}) for row in meta["duplicates"]
-        ]
 
     @classmethod
     def open(cls, file: Path, *, snapshot: str = "") -> Self:
@@ -198,6 +200,25 @@ class HeapIndex:
             return cls(arrays, meta, str(file))
         except (KeyError, TypeError, ValueError) as problem:
             raise IndexFileError(str(file), f"its head makes no sense ({problem})") from problem
+
+    @cached_property
+    def classes(self) -> list[ClassRow]:
+        """The classes of the whole heap, the greatest first."""
+        return self._unpacked("classes", lambda row: ClassRow(*row))
+
+    @cached_property
+    def scopes(self) -> list[Scope]:
+        """Closures' contexts, those that retain the most; see `scopes.find_scopes`."""
+        return self._unpacked("scopes", _scope)
+
+    @cached_property
+    def duplicates(self) -> list[DuplicateString]:
+        """Texts that many strings hold, those that waste the most; `nodes` are ids of a few."""
+        return self._unpacked("duplicates", _duplicate)
+
+    @told_as_damage
+    def _unpacked(self, name: str, made: Callable[[Any], _Row]) -> list[_Row]:
+        return [made(row) for row in json.loads(self._arrays[name].tobytes())]
 
     @property
     def node_count(self) -> int:
@@ -391,6 +412,10 @@ def _scope(row: dict[str, Any]) -> Scope:
     sharers = [Sharer(**sharer) for sharer in row["sharers"]]
     lists = {"slots": tuple(slots), "sharers": tuple(sharers), "samples": tuple(row["samples"])}
     return Scope(**{**row, **lists})
+
+
+def _duplicate(row: dict[str, Any]) -> DuplicateString:
+    return DuplicateString(**{**row, "nodes": tuple(row["nodes"])})
 
 
 def _by_distance(

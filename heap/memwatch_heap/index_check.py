@@ -30,7 +30,19 @@ _EDGES = ("edge_type", "edge_name", "edge_to")
 _PLACES = ("place_node", "place_script", "place_line", "place_column")
 _SOME = ("in_edge", "child", "class_start", "class_node", "by_retained", "by_shallow")
 _TEXT = ("text", "closing")
-_LISTS = ("node_types", "edge_types", "class_names", "class_keys", "classes")
+_PACKED = ("classes", "scopes", "duplicates")
+_LISTS = ("node_types", "edge_types", "class_names", "class_keys")
+
+# What a query meets where a number leads nowhere or packed rows are none.
+_DAMAGE = (
+    IndexError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    KeyError,
+    AttributeError,
+    RecursionError,
+)
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
@@ -49,12 +61,13 @@ def check(path: str, arrays: Mapping[str, NDArray[Any]], meta: Any) -> None:
     Raises:
         IndexFileError: they do.
     """
-    names = (*_NODES, *_NODES_AND_END, *_EDGES, *_PLACES, *_SOME, *_TEXT)
+    names = (*_NODES, *_NODES_AND_END, *_EDGES, *_PLACES, *_SOME, *_TEXT, *_PACKED)
     for name in names:
         if name not in arrays or arrays[name].dtype.kind not in "iu":
             raise IndexFileError(path, f"it has no array of whole numbers '{name}'")
-    if arrays["text"].dtype != np.uint8:
-        raise IndexFileError(path, "its text is not of bytes")
+    for name in ("text", *_PACKED):
+        if arrays[name].dtype != np.uint8:
+            raise IndexFileError(path, f"its '{name}' is not of bytes")
     if not isinstance(meta, dict) or not all(isinstance(meta.get(key), list) for key in _LISTS):
         raise IndexFileError(path, f"its head lacks one of {', '.join(_LISTS)}")
     nodes, edges = len(arrays["node_id"]), len(arrays["edge_to"])
@@ -78,7 +91,7 @@ def told_as_damage(
     def told(self: _Self, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
         try:
             return query(self, *args, **kwargs)
-        except (IndexError, ValueError, TypeError, OverflowError) as problem:
+        except _DAMAGE as problem:
             raise IndexFileError(self.file, f"it contradicts itself ({problem})") from problem
 
     return told

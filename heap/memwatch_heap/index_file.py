@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from memwatch_heap.errors import IndexFileError
 
-VERSION = 2
+VERSION = 3
 _MAGIC = b"MWHEAPIX"
 _PREFIX = struct.Struct("<8sIIIQ")
 _ALIGN = 64

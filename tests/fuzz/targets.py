@@ -169,8 +169,12 @@ def _ask(opened: HeapIndex) -> None:
     """Every question there is, of the nodes that a damaged index says to have."""
     opened.largest(0, 5)
     opened.largest(0, 5, by_shallow=True)
-    for row in opened.classes[:3]:
-        opened.objects(row.key, 0, 5)
+    for rows in ("scopes", "duplicates"):
+        with contextlib.suppress(IndexFileError):  # damage in one must not hide the others'
+            getattr(opened, rows)
+    with contextlib.suppress(IndexFileError):
+        for row in opened.classes[:3]:
+            opened.objects(row.key, 0, 5)
     for node in (opened.root, 1, 3, 5):
         with contextlib.suppress(UnknownNodeError):
             opened.node(node)

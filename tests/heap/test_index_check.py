@@ -42,9 +42,10 @@ def changed(tmp_path, name, values):
     [
         ("node_id", lambda v: v[:-1], "entries, not"),
         ("sizes", lambda v: v.astype(np.float64), "no array of whole numbers 'sizes'"),
-        ("text", lambda v: v.astype(np.uint32), "text is not of bytes"),
+        ("text", lambda v: v.astype(np.uint32), "'text' is not of bytes"),
         ("root", lambda v: 10**9, "is no node"),
-        ("classes", lambda v: {}, "lacks one of"),
+        ("class_keys", lambda v: {}, "lacks one of"),
+        ("scopes", lambda v: v.astype(np.int64), "'scopes' is not of bytes"),
         ("statistics", lambda v: {"no": 1}, "makes no sense"),
     ],
 )
@@ -53,6 +54,17 @@ def test_parts_that_do_not_fit_are_refused(tmp_path, name, values, said):
     file = changed(tmp_path, name, values)
     with pytest.raises(IndexFileError, match=said):
         HeapIndex.open(file, snapshot="d")
+
+
+@pytest.mark.parametrize("name", ["classes", "scopes", "duplicates"])
+@pytest.mark.parametrize("text", [b'[{"no": 1}]', b"[[]]", b"[1]", b"7", b"[" * 100_000, b"\xff"])
+def test_packed_rows_that_make_no_sense_are_told(tmp_path, name, text):
+    """They are unpacked by the first who asks, and damage is told then; the rest still answers."""
+    wild = changed(tmp_path, name, lambda v: np.frombuffer(text, np.uint8))
+    index = HeapIndex.open(wild, snapshot="d")
+    assert len(index.largest().rows) > 3
+    with pytest.raises(IndexFileError, match="contradicts itself"):
+        getattr(index, name)
 
 
 @pytest.mark.parametrize(
