@@ -41,16 +41,13 @@ def finished(running):
     return json.loads(out)
 
 
-#: How the snapshots of each are taken: in a child, so that the service stands still for moments.
-WRITERS = {"node": "SNAPSHOT_WRITER_FORKED_CHILD", "python": "SNAPSHOT_WRITER_C"}
-
-
 @pytest.mark.parametrize("runtime", ["node", "python"])
 def test_hardened_service(request, engine, tmp_path, runtime):
     """A service without shell, network, capability or write access is captured, and serves on."""
     service = request.getfixturevalue(f"{runtime}_service")
     service.get("/leak?n=2000")
-    running = capture(engine, service.name, tmp_path, "--timeframe", "15s")
+    flags = ("--pause", "never") if runtime == "node" else ()
+    running = capture(engine, service.name, tmp_path, "--timeframe", "15s", *flags)
     leak_after_first(service, tmp_path, 3000)
     document = finished(running)
 
@@ -59,6 +56,8 @@ def test_hardened_service(request, engine, tmp_path, runtime):
     assert verdict["verdict"] == "leaking"
     suspect = verdict["suspects"][0]
     assert (suspect["object_class"].split(".")[-1], suspect["new_count"]) == ("LeakedReport", 3000)
+    snapshots = document["session"]["targets"][0]["snapshots"]
+    assert {s["cost"]["manner"] for s in snapshots} == {"CAPTURE_MANNER_FORKED"}
     assert helpers(engine) == []
     assert service.get("/stats")["leaked"] >= 5000
     assert engine.docker("inspect", "--format", "{{.RestartCount}}", service.name) == "0"
@@ -103,14 +102,36 @@ def test_abandoned_helper_is_swept(engine, node_service, tmp_path):
     assert errors.startswith("cannot capture 'nosuch': the Docker engine has no such container")
 
 
-def test_full_container_is_refused(engine, tmp_path):
-    """A capture for which the container's memory has no room is refused with both numbers."""
+@pytest.fixture
+def full(engine):
+    """A service whose heap leaves no room for a snapshot under its container's limit."""
     code = "globalThis.kept = []; for (let i = 0; i < 6e5; i++) kept.push({i});"
     engine.run(
-        *("--name=full", "--network=none", "--user=1000", "--memory=128m"),
-        *("local/node:test", "node", "-e", code + " setInterval(() => {}, 1000)"),
+        *("--name=full", "--network=none", "--user=1000", "--memory=160m", "--memory-swap=160m"),
+        *("local/node:test", "node", "-e", code + " setInterval(() => console.log('tick'), 100)"),
     )
-    done = capture(engine, "full", tmp_path, "--timeframe", "1s")
+    yield "full"
+    engine.docker("rm", "--force", "full")
+
+
+def test_child_ends_before_the_limit(engine, full, tmp_path):
+    """Forced into a full container, the child that writes the snapshot ends, not the service."""
+    flags = ("--timeframe", "1s", "--force", "--pause", "never")
+    done = capture(engine, full, tmp_path, *flags)
+    _, errors = done.communicate(timeout=120)
+
+    assert done.returncode == 7, errors
+    # Whichever comes first: its own share is used up, or the container is nearly full.
+    assert re.search(r"child.*was ended", errors), errors
+    ticks = engine.docker("logs", full).count("tick")
+    wait_until(lambda: engine.docker("logs", full).count("tick") > ticks, 10)
+    state = engine.docker("inspect", "--format", "{{.State.Running}} {{.State.OOMKilled}}", full)
+    assert state == "true false"
+
+
+def test_full_container_is_refused(engine, full, tmp_path):
+    """A capture for which the container's memory has no room is refused with both numbers."""
+    done = capture(engine, full, tmp_path, "--timeframe", "1s")
     _, errors = done.communicate(timeout=120)
 
     assert done.returncode == 4, errors
