@@ -117,7 +117,8 @@ def command(server: str, minor: str, port: int) -> list[str | Path] | None:
     if server == "gunicorn":
         python = runtimes.python_with_servers(minor)
         options = ["-k", "gthread", "--threads", "4", "--chdir", str(APPS)]
-        options += ["-b", f"127.0.0.1:{port}"]
+        # Its default of 2 s closes a connection just as a starved client uses it again.
+        options += ["--keep-alive", "60", "-b", f"127.0.0.1:{port}"]
         return None if python is None else [python, "-m", "gunicorn", *options, "endured:app"]
     plain = runtimes.python(minor)
     return None if plain is None else [plain, APPS / "endured.py", server, str(port)]
