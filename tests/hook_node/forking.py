@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from memwatch_agent.attempts import MAX_FORKS
 from memwatch_agent.drivers import hookwire as wire
+from memwatch_agent.drivers.base import Bounds, CaptureFacts, Link
+from memwatch_agent.drivers.errors import ForkFailedError
+from tests.agent.drivers.apps import Collected
 from tests.support import fork_addon
 
 
@@ -18,6 +22,19 @@ def addon() -> Path:
     if isinstance(found, str):
         pytest.skip(found)
     return found
+
+
+async def forked_by(link: Link) -> tuple[bytes, CaptureFacts]:
+    """A forked snapshot over a link, tried again as the agent does."""
+    for left in range(MAX_FORKS - 1, -1, -1):
+        sink = Collected()
+        try:
+            facts = await link.capture_forked(sink.take, lambda _: None, Bounds(60))
+            return sink.data, facts
+        except ForkFailedError:
+            if not left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 @dataclass
@@ -86,9 +103,13 @@ class Peer:
                 return Outcome(type_, json.loads(payload), b"".join(parts), stages)
 
     async def forked(self, **options: Any) -> Outcome:
-        """A forked snapshot, or why there is none."""
-        self.ask(pause="forked", **options)
-        return await self.outcome()
+        """A forked snapshot, or why there is none; one that got stuck is tried again."""
+        for _ in range(MAX_FORKS):
+            self.ask(pause="forked", **options)
+            outcome = await self.outcome()
+            if outcome.fields.get("cause") != "stuck":
+                break
+        return outcome
 
     def close(self) -> None:
         """Goes away."""

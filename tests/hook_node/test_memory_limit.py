@@ -23,6 +23,7 @@ from tests.agent.fakes import Bench
 from tests.hook_node.forking import addon
 from tests.hook_node.test_forked import SERVER, children, get, peer_of
 from tests.hook_node.test_hook_node import hooked, target_of
+from tests.support.processes import wait_until
 
 MIB = 1024 * 1024
 
@@ -80,5 +81,5 @@ async def test_a_child_ends_before_its_app_does(tmp_path):
 
         assert caught.value.kind == "memory"
         assert bench.leftovers() == []
-        assert children(app.pid) == []
+        wait_until(lambda: not children(app.pid), what="the child to be gone")
         assert get(app, "/") == "ok"

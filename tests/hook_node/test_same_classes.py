@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from memwatch_agent.drivers.base import Bounds, Link
+from memwatch_agent.drivers.base import Link
 from memwatch_agent.drivers.door import Door
 from memwatch_agent.drivers.hook import HookDriver
 from memwatch_agent.drivers.markers import marker
 from memwatch_heap.diff import census
 from memwatch_heap.formats import read
 from tests.agent.drivers.apps import Collected, node, node_app
-from tests.hook_node.forking import addon
+from tests.hook_node.forking import addon, forked_by
 from tests.hook_node.test_hook_node import hooked, target_of
 from tests.support import runtimes
 
@@ -55,11 +55,10 @@ def counts(snapshot: bytes, folder: Path) -> Mapping[str, int]:
 
 async def by(link: Link, *, forked: bool = False) -> bytes:
     """A snapshot over a link."""
-    sink = Collected()
     if forked:
-        await link.capture_forked(sink.take, lambda _: None, Bounds(60))
-    else:
-        await link.capture(sink.take, lambda _: None)
+        return (await forked_by(link))[0]
+    sink = Collected()
+    await link.capture(sink.take, lambda _: None)
     return sink.data
 
 

@@ -17,7 +17,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from memwatch_agent.drivers import injection, inspector, markers, sockets
-from memwatch_agent.drivers.base import Bounds, CaptureFacts, Manner, PauseSource, Process, Progress
+from memwatch_agent.drivers.base import CaptureFacts, Manner, PauseSource, Process, Progress
 from memwatch_agent.drivers.errors import (
     DebuggerAttachedError,
     DriverError,
@@ -41,7 +41,7 @@ from tests.agent.drivers.apps import (
     planted,
     running,
 )
-from tests.hook_node.forking import addon
+from tests.hook_node.forking import addon, forked_by
 from tests.support.processes import free_port, wait_until
 
 
@@ -593,13 +593,12 @@ async def test_a_cluster_worker_is_captured_by_itself(tmp_path):
 async def test_a_process_that_knew_nothing_of_us_forks(tmp_path, major):
     """The agent lends it the addon: a child takes the snapshot, and the inspector is shut."""
     addon()
-    sink = Collected()
     with node_app(tmp_path, ES_MODULE, major=major, count=1234) as app:
         async with NodeAttachDriver(tmp_path).open(app.process) as link:
             assert link.manners == (Manner.FORKED, Manner.BLOCKING)
-            facts = await link.capture_forked(sink.take, lambda _: None, Bounds(60))
+            data, facts = await forked_by(link)
 
-        assert planted(sink.data) == 1234
+        assert planted(data) == 1234
         assert facts.manner is Manner.FORKED
         assert facts.id_epoch == ""
         assert facts.extra_memory_bytes > 1_000_000
@@ -611,11 +610,11 @@ async def test_an_addon_that_the_target_cannot_see_is_lent_as_bytes(tmp_path, mo
     lent = injection.lent_addon
     addon()
     monkeypatch.setattr(injection, "lent_addon", lambda: {**lent(), "places": ["/nowhere"]})
-    sink, spare = Collected(), tmp_path / "spare"
+    spare = tmp_path / "spare"
     spare.mkdir()
     with node_app(tmp_path, count=50, env={"TMPDIR": str(spare)}) as app:
         async with NodeAttachDriver(tmp_path).open(app.process) as link:
-            await link.capture_forked(sink.take, lambda _: None, Bounds(60))
+            data, _ = await forked_by(link)
 
-        assert planted(sink.data) == 50
+        assert planted(data) == 50
         assert list(spare.iterdir()) == []
