@@ -57,6 +57,15 @@ def node_binary() -> str:
     return str(found)
 
 
+def build_fork_addon(node: str) -> None:
+    """What lets a forked child write Node's snapshots, where there is a compiler for it."""
+    headers = Path(node).resolve().parents[1] / "include" / "node"
+    command = ["make", "--silent", "-C", str(ROOT / "hook" / "node"), f"NODE_API={headers}"]
+    can = (headers / "node_api.h").exists() and shutil.which("make") and shutil.which("cc")
+    if not can or subprocess.run(command, check=False).returncode:
+        say("no C compiler, or no headers of Node: its snapshots will stop it for longer")
+
+
 def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
@@ -116,7 +125,9 @@ class Demo:
         }
         say("starting a leaking Node.js service (nothing prepared: it is captured by attaching)")
         node_port, python_port = self.services.values()
-        node = [node_binary(), str(APPS / "leaky_node.js"), str(node_port)]
+        binary = node_binary()
+        build_fork_addon(binary)
+        node = [binary, str(APPS / "leaky_node.js"), str(node_port)]
         self.start("shop-node", node, {"MEMWATCH_SERVICE_NAME": "shop-node"})
         say("starting a leaking Python service (with the memwatch hook on its PYTHONPATH)")
         python = [sys.executable, str(APPS / "leaky_python.py"), str(python_port)]
