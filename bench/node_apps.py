@@ -18,7 +18,7 @@ from memwatch_agent.drivers.base import Way
 from memwatch_agent.drivers.hook import HookDriver
 from memwatch_agent.drivers.node import NodeAttachDriver
 from tests.support import fork_addon, runtimes
-from tests.support.node_apps import APPS_BY_NAME, App, Shown, shown, started
+from tests.support.node_apps import APPS_BY_NAME, BIG_APPS, App, Shown, shown, started
 
 MAJORS = (*runtimes.NODE_MAJORS, runtimes.NEXT_NODE_MAJOR)
 
@@ -46,7 +46,7 @@ async def _run(app: App, node: Path, driver: HookDriver | NodeAttachDriver, hook
 def plan(names: list[str], majors: list[int]) -> Iterator[tuple[str, App, int, Path]]:
     """What runs, in order."""
     for name in names:
-        app = APPS_BY_NAME[name]
+        app = {**APPS_BY_NAME, **BIG_APPS}[name]
         if app.env.get("DRIVER") == "better-sqlite3" and not runtimes.better_sqlite3().exists():
             print(f"| {name} | – | – | – | – | – | – | not built |")
             continue
@@ -79,7 +79,11 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="bench node_apps", description=__doc__)
     options.add_argument("--majors", default=",".join(map(str, MAJORS)))
     options.add_argument("--ways", default="hook,attach")
-    options.add_argument("--apps", default="", help="names, separated by ';'; all by default")
+    options.add_argument(
+        "--apps",
+        default="",
+        help=f"names, separated by ';'; all by default but {', '.join(BIG_APPS)}",
+    )
     chosen = options.parse_args()
     if isinstance(addon := fork_addon.built(), str):
         print(addon, file=sys.stderr)

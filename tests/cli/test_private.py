@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.fakes.controller import serving
-from tests.support import runtimes
+from tests.support import fork_addon, runtimes
 from tests.support.processes import free_port, running, wait_until
 from tests.support.stack import APPS, NODE_HOOK, python_service
 
@@ -76,6 +76,14 @@ def node(*flags, env=None):
     port = free_port()
     with running([binary, *flags, APPS / "leaky_node.js", str(port)], env=env) as process:
         wait_until(lambda: answers(port))
+        yield process, port
+
+
+@contextlib.contextmanager
+def leaking_node(count):
+    """The same, with objects leaked already, on an inspector port of its own."""
+    with node(env={"NODE_OPTIONS": "--inspect-port=0"}) as (process, port):
+        get(port, f"/leak?n={count}")
         yield process, port
 
 
@@ -205,6 +213,37 @@ def test_capture_says_what_grew(here, python, dashboard):
     assert [s.raw_size_bytes for s in fake.snapshots.values()] == [
         file.stat().st_size for file in (before, after)
     ]
+    assert_no_trace(here)
+
+
+def test_capture_of_node_never_pauses(here):
+    """`capture --pid --pause never`: children write both files; the leak is told exactly."""
+    if isinstance(addon := fork_addon.built(), str):
+        pytest.skip(addon)
+    with (
+        leaking_node(700) as (process, port),
+        here.start(
+            "capture", "--pid", process.pid, "--timeframe", "2s", "--pause", "never", "-o", "json",
+            env=temporary(here),
+        ) as program,
+    ):  # fmt: skip
+        wait_until(lambda: list(here.home.glob("snapshots/*/*_before_*")), 120, "the first file")
+        get(port, "/leak?n=1300")
+        out, err = program.communicate(timeout=180)
+
+        assert program.returncode == 0, err
+        assert get(port, "/stats")["leaked"] == 700 + 1300
+    document = json.loads(out)
+    verdict = json.loads(document["reports"][0]["json"])["verdict"]
+    assert (verdict["verdict"], verdict["told_by"]) == ("leaking", "place")
+    (suspect,) = verdict["suspects"]
+    assert (suspect["name"], suspect["object_class"]) == ("reportCache", "LeakedReport")
+    assert (suspect["counts"], suspect["new_count"]) == ([700, 2000], 1300)
+    costs = [s["cost"] for s in document["session"]["targets"][0]["snapshots"]]
+    assert [cost["manner"] for cost in costs] == ["CAPTURE_MANNER_FORKED"] * 2
+    for cost in costs:
+        # What the blocking way takes is what the child took; no stopwatch can tell more here.
+        assert 0 < float(cost["pause_millis"]) < float(cost["cpu_millis"])
     assert_no_trace(here)
 
 

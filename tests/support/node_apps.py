@@ -15,7 +15,7 @@ from pathlib import Path
 
 from memwatch_agent import procfs
 from memwatch_agent.drivers.base import Bounds, CaptureFacts, Driver, Manner, Process, Runtime
-from memwatch_agent.drivers.errors import ForkFailedError
+from memwatch_agent.drivers.errors import DriverError, ForkFailedError
 from memwatch_agent.drivers.hook import HookDriver
 from memwatch_agent.drivers.node import NodeAttachDriver
 from memwatch_heap import formats
@@ -31,7 +31,7 @@ PLANTED = 4000
 
 #: As an agent does.
 MAX_TRIES = 3
-CHILD_SECONDS = 120.0
+CHILD_SECONDS = 600.0
 
 #: Keep-alive clients, each of which waits a little between two requests.
 CLIENTS = 4
@@ -90,6 +90,18 @@ APPS_BY_NAME: Mapping[str, App] = {
     "NODE_OPTIONS": App("express.cjs", options="--enable-source-maps --max-http-header-size=16384"),
     "read-only root, uid 1000": App("express.cjs", confined=True),
     "5,000 timers, 2,000 sockets": App("crowded.cjs"),
+}
+
+#: Only by name: each takes gigabytes and minutes.
+BIG_APPS: Mapping[str, App] = {
+    "1 GB of small objects": App(
+        "big.cjs", flags=("--max-old-space-size=4096",), env={"MEGABYTES": "1000"}
+    ),
+    "1 GB of large objects": App(
+        "big.cjs",
+        flags=("--max-old-space-size=4096",),
+        env={"MEGABYTES": "1000", "LARGE": "1"},
+    ),
 }
 
 
@@ -326,9 +338,17 @@ async def shown(running: Running, driver: HookDriver | NodeAttachDriver, folder:
 
 
 async def _captured(running: Running, driver: Driver, file: Path, told: Shown) -> None:
+    try:
+        await _tried(running, driver, file, told)
+    except DriverError as error:
+        told.failures.append(str(error))
+
+
+async def _tried(running: Running, driver: Driver, file: Path, told: Shown) -> None:
     async with driver.open(running.process) as link:
         if Manner.FORKED not in link.manners:
-            told.failures.append(f"cannot fork: {link.cannot_fork}")
+            why = "; ".join([link.cannot_fork, *getattr(link, "notes", ())])
+            told.failures.append(f"cannot fork: {why}")
             return
         while told.facts is None and told.tries < MAX_TRIES:
             told.tries += 1

@@ -85,7 +85,7 @@ class NodeLink:
     @property
     def cannot_fork(self) -> str:
         """Why not, in a clause."""
-        return "its snapshot comes over the inspector"
+        return "; ".join(self._notes) or "its snapshot comes over the inspector"
 
     async def capture_forked(self, sink: Sink, report: Report, bounds: Bounds) -> CaptureFacts:
         """Not to be had."""

@@ -1,0 +1,32 @@
+"""Forked snapshots of a real program under load; `bench/node_apps.py` has twenty kinds of them."""
+
+import pytest
+
+from memwatch_agent.drivers.hook import HookDriver
+from memwatch_agent.drivers.node import NodeAttachDriver
+from tests.agent.drivers.apps import node
+from tests.hook_node.forking import addon
+from tests.support import runtimes
+from tests.support.node_apps import PLANTED, App, shown, started
+
+
+@pytest.mark.parametrize("way", ["hook", "attach"])
+async def test_express_with_a_native_database(tmp_path, way):
+    """Express, ES modules and SQLite under load: whole at once, no request lost, nothing left."""
+    addon()
+    if not runtimes.npm_apps().exists():
+        pytest.skip("Express is not installed (python -m tests.support.runtimes)")
+    # Built here where there is a compiler; the other one brings its binary.
+    built = runtimes.better_sqlite3().exists()
+    app = App("express_sqlite.mjs", env={"DRIVER": "better-sqlite3" if built else "libsql"})
+    (tmp_path / "state").mkdir()
+    driver = HookDriver() if way == "hook" else NodeAttachDriver(tmp_path / "state")
+    binary = node(runtimes.BUILT_FOR_MAJOR)
+    async with started(app, binary, tmp_path, hooked=way == "hook") as running:
+        told = await shown(running, driver, tmp_path)
+
+    assert told.wrong == []
+    assert told.tries <= 3
+    assert told.planted == PLANTED
+    assert told.facts is not None
+    assert 0 < told.facts.pause_millis < told.facts.cpu_millis
