@@ -30,6 +30,9 @@ from memwatch_proto.v1 import snapshots_pb2
 #: How the request id of such a profile begins; the controller knows it by that.
 PREFIX = "sampled."
 
+#: Processes that were seen are remembered, for what they left when they died.
+MAX_SEEN = 2_000
+
 #: They are told in each heartbeat.
 MAX_TOLD = 20
 
@@ -44,7 +47,11 @@ MAX_BYTES = 1 << 34
 
 _PIECE_BYTES = 1 << 20
 _META = ".profile.json"
-_NAME = re.compile(r"python-(\d{1,10})-(\d{1,20})-(\d{1,16})-([a-z-]{1,32})\.profile\.json")
+_NAME = re.compile(r"(python|node)-(\d{1,10})-(\d{1,20})-(\d{1,16})-([a-z-]{1,32})\.profile\.json")
+
+#: What each is, for people.
+_SAMPLED = ("of one request, sampled by the service",)
+_ABOUT = {ProfileKind.NEAR_LIMIT: ()}
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +66,7 @@ class _Found:
     start_ticks: int
     millis: int
     kind: ProfileKind
+    runtime: str
 
 
 class Sampled:
@@ -72,6 +80,7 @@ class Sampled:
         self._roster = roster
         self._spool = spool
         self._new_id = new_id
+        self._seen: dict[tuple[int, int], Target] = {}
 
     def waiting(self) -> Sequence[snapshots_pb2.Snapshot]:
         """Those that lie in the spool, the oldest first."""
@@ -85,15 +94,20 @@ class Sampled:
             for target in self._roster.targets
             if target.hook is not None
         }
-        if targets:
-            await asyncio.to_thread(self._collect, targets)
+        self._seen = dict([*self._seen.items(), *targets.items()][-MAX_SEEN:])
+        if self._seen:
+            await asyncio.to_thread(self._collect, self._seen)
 
     def _collect(self, targets: Mapping[tuple[int, int], Target]) -> None:
         folders = {*self._folders, *_own_folders(targets.values())}
         found = [one for folder in folders for one in _listed(folder)]
         for one in sorted(found, key=lambda one: one.millis)[:MAX_FILES]:
             target = targets.get((one.inner_pid, one.start_ticks))
-            if target is not None:
+            # A process that still lives may come away from its limit, and then removes its box.
+            boxed = one.kind is ProfileKind.NEAR_LIMIT
+            if target is None or target.found.runtime != one.runtime:
+                continue
+            if not (boxed and self._roster.alive(target)):
                 self._take(one, target)
 
     def _take(self, one: _Found, target: Target) -> None:
@@ -123,7 +137,7 @@ class Sampled:
                     writer.write(data)
             blob = writer.finish()
             spec = RecordSpec(request_id, target.id, one.kind, ProfileOptions())
-            facts = _facts(told, blob.raw_size_bytes)
+            facts = _facts(told, blob.raw_size_bytes, one.kind)
             artifact = artifact_of(artifact_id, spec, target, facts, blob, one.millis / 1000)
             ended = believed(told.get("ended_millis"))
             artifact.end_time.FromMilliseconds(int(ended or one.millis))
@@ -133,7 +147,7 @@ class Sampled:
         _log.info("sampled profile taken in", artifact=artifact_id, target=target.id)
 
 
-def _facts(told: Mapping[str, Any], size: int) -> RecordFacts:
+def _facts(told: Mapping[str, Any], size: int, kind: ProfileKind) -> RecordFacts:
     if told.get("size_bytes") != size:
         raise ValueError(f"it has {size} bytes instead of {str(told.get('size_bytes'))[:20]}")
     pause = believed(told.get("pause_millis"))
@@ -148,7 +162,7 @@ def _facts(told: Mapping[str, Any], size: int) -> RecordFacts:
         rss_before_bytes=0,
         rss_after_bytes=0,
         duration_millis=0.0,
-        notes=("of one request, sampled by the service", *believed_notes(told.get("notes"))),
+        notes=(*_ABOUT.get(kind, _SAMPLED), *believed_notes(told.get("notes"))),
     )
 
 
@@ -170,12 +184,11 @@ def _listed(folder: Path) -> list[_Found]:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry, _ in zip(entries, range(MAX_NAMES), strict=False):
             match = _NAME.fullmatch(entry.name)
-            if match and match[4] in set(ProfileKind):
+            if match and match[5] in set(ProfileKind):
                 stem = entry.name.removesuffix(_META)
-                kind = ProfileKind(match[4])
-                listed.append(
-                    _Found(folder, stem, int(match[1]), int(match[2]), int(match[3]), kind)
-                )
+                pid, ticks, millis = (int(match[group]) for group in (2, 3, 4))
+                kind = ProfileKind(match[5])
+                listed.append(_Found(folder, stem, pid, ticks, millis, kind, match[1]))
     return listed
 
 

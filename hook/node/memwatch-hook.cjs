@@ -44,6 +44,19 @@ const MAX_LOOKS = 600;
 const MAX_PROFILE_BYTES = 100 * 1024 * 1024;
 // V8's own default; a smaller one costs the app more.
 const SAMPLING_INTERVAL_BYTES = 32768;
+// A black box is written when so much of V8's limit is in use after a collection, and given up
+// when far less is; classes are counted at most so often.
+const BOX_SHARES = [0.7, 0.8, 0.88, 0.94];
+const BOX_RECOVERED = 0.5;
+const BOX_QUIET_MILLIS = 5000;
+const BOX_TRIES = 4;
+const BOX_DEADLINE_MILLIS = 60000;
+const MAX_BOXES = 10;
+// Memory of the child: measured 2 times a heap of small objects for the counts (a collection
+// writes to most pages), and 10 to 24 times for a snapshot.
+const CLASSES_PER_HEAP = 3;
+const CLASSES_BYTES = 48 * 1024 * 1024;
+const SNAPSHOT_PER_HEAP = 16;
 // V8's kinds of collection, by perf_hooks' numbers.
 const COLLECTIONS = { 1: 'minor', 2: 'mark-compact (minor)', 4: 'major', 8: 'incremental', 16: 'weak callbacks' };
 // Package managers run for a moment, and are nobody's service.
@@ -104,6 +117,7 @@ function start() {
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) return;
   listen(hook, path, () => removeIfDead(path, () => listen(hook, path, () => {})));
   tidy(directory, path);
+  watchLimit(hook, directory, path);
 }
 
 function listen(hook, path, onTaken) {
@@ -494,7 +508,9 @@ function forkedHeap(connection, id, options) {
     return;
   }
   hook.heapRuns = true;
-  const job = { cancelled: false, cancel: null, addon, pause: 0, pauseCpu: 0, error: null, waitUntil: 0 };
+  const { writeHeapSnapshot } = require('v8');
+  const work = () => writeHeapSnapshot('/proc/self/fd/3');
+  const job = { cancelled: false, cancel: null, addon, work, pause: 0, pauseCpu: 0, error: null, waitUntil: 0 };
   connection.job = job;
   const end = quiet((outcome) => {
     hook.heapRuns = false;
@@ -589,9 +605,8 @@ function forkWhenQuiet(job, attempt) {
     setTimeout(quiet(() => forkWhenQuiet(job, attempt)), 1).unref();
     return;
   }
-  const { writeHeapSnapshot } = require('v8');
   try {
-    const fork = addon.fork(attempt, () => writeHeapSnapshot('/proc/self/fd/3'));
+    const fork = addon.fork(attempt, job.work);
     job.pause = fork.pauseMillis;
     job.pauseCpu = fork.pauseCpuMillis;
   } catch (error) {
@@ -934,6 +949,254 @@ class Statistics {
 }
 
 const RECORDERS = { sampling: Sampling, 'node-allocations': Timeline, stats: Statistics };
+
+// ---- near the heap's limit --------------------------------------------------------------------
+
+/**
+ * Keeps a black box: what the heap was when it came near V8's limit, in a file that is there when
+ * the process is not. MEMWATCH_NEAR_LIMIT: off, stats (the default: figures, and where there is
+ * memory a count of objects by class, made in a forked child), snapshot (that, and a snapshot).
+ */
+function watchLimit(hook, directory, socket) {
+  const mode = process.env.MEMWATCH_NEAR_LIMIT || 'stats';
+  tidyBoxes(directory);
+  if (mode !== 'stats' && mode !== 'snapshot') return;
+  const box = new BlackBox(hook, directory, socket, mode);
+  const { PerformanceObserver } = require('perf_hooks');
+  // Told of each collection, when the loop turns: what leaks without a turn is not seen.
+  const observer = new PerformanceObserver(quiet((list) => {
+    // Minor collections (1 and 2) say nothing of the whole heap.
+    if (list.getEntries().some(({ detail }) => detail && detail.kind > 2)) box.look();
+  }));
+  observer.observe({ entryTypes: ['gc'] });
+  process.once('exit', quiet(() => box.discard()));
+}
+
+/** Removes all but the newest boxes of processes that nobody asked about. */
+function tidyBoxes(directory) {
+  const fs = require('fs');
+  fs.readdir(directory, quiet((error, names) => {
+    if (error) return;
+    const millis = (name) => Number(name.split('-')[3]);
+    const boxes = names.filter((name) => /^node-\d+-\d+-\d+-near-limit\.profile(\.json)?$/.test(name));
+    boxes.sort((one, other) => millis(other) - millis(one));
+    for (const name of boxes.slice(2 * MAX_BOXES, 2 * MAX_BOXES + MAX_LEFTOVERS)) {
+      fs.unlink(require('path').join(directory, name), () => {});
+    }
+  }));
+}
+
+class BlackBox {
+  constructor(hook, directory, socket, mode) {
+    this.hook = hook;
+    this.directory = directory;
+    this.socket = socket;
+    this.mode = mode;
+    this.limit = oldSpaceLimit();
+    this.step = 0;
+    this.looks = [];
+    this.classes = null;
+    this.countedAt = -Infinity;
+    this.tries = 0;
+    this.why = '';
+    this.kept = { figures: '', snapshot: '' }; // stems of what lies in the directory
+    this.snapshots = 0;
+  }
+
+  look() {
+    const whole = require('v8').getHeapStatistics();
+    const share = whole.used_heap_size / Math.min(this.limit, whole.heap_size_limit);
+    if (share < BOX_RECOVERED && this.step > 0) {
+      this.discard();
+      this.step = 0;
+      this.looks = [];
+    }
+    if (!(share >= BOX_SHARES[this.step])) return;
+    while (share >= BOX_SHARES[this.step]) this.step += 1;
+    this.looks.push({ ...stats(), time_millis: Date.now() });
+    this.write();
+    this.count(whole.used_heap_size);
+  }
+
+  /** Figures and classes as they are known now, in place of what was written before. */
+  write() {
+    const text = JSON.stringify({
+      format: 1,
+      kind: 'near-limit',
+      runtime: 'node',
+      looks: this.looks.slice(-BOX_SHARES.length),
+      classes: this.classes,
+      classes_missing: this.classes ? '' : this.why,
+    });
+    const stem = this.stem();
+    require('fs').writeFileSync(`${stem}.profile`, text, { mode: 0o600 });
+    this.describe(stem, Buffer.byteLength(text), 'application/json', 'json');
+    this.forget('figures', stem);
+  }
+
+  stem() {
+    const name = `node-${process.pid}-${this.hook.ticks}-${Date.now()}-near-limit`;
+    const stem = require('path').join(this.directory, name);
+    return Object.values(this.kept).includes(stem) ? stem.replace(/-near/, '0-near') : stem;
+  }
+
+  /** The description comes last: without it a file is nobody's. */
+  describe(stem, size, type, extension) {
+    const notes = ['kept by the process when it came near its heap\'s limit'];
+    const facts = { size_bytes: size, content_type: type, extension, pause_millis: 0, cpu_millis: 0 };
+    const text = JSON.stringify({ ...facts, ended_millis: Date.now(), notes });
+    require('fs').writeFileSync(`${stem}.profile.json`, text, { mode: 0o600 });
+  }
+
+  forget(what, stem) {
+    const old = this.kept[what];
+    this.kept[what] = stem;
+    if (!old || old === stem) return;
+    for (const end of ['.profile.json', '.profile']) quietly(() => require('fs').unlinkSync(old + end));
+  }
+
+  discard() {
+    this.forget('figures', '');
+    this.forget('snapshot', '');
+  }
+
+  /** Counts objects by class in a forked child, then takes the snapshot, if it is wanted. */
+  count(used) {
+    if (performance.now() - this.countedAt < BOX_QUIET_MILLIS) return;
+    this.countedAt = performance.now();
+    const file = require('path').join(this.directory, `node-${process.pid}-${this.hook.ticks}.part`);
+    const work = () => {
+      require('fs').writeFileSync(file, JSON.stringify(classCounts()), { mode: 0o600 });
+    };
+    this.inChild(work, CLASSES_PER_HEAP * used + CLASSES_BYTES, (why) => {
+      const found = quietly(() => JSON.parse(require('fs').readFileSync(file, 'utf8')));
+      quietly(() => require('fs').unlinkSync(file));
+      if (found) this.classes = found;
+      this.why = found ? '' : why || 'the child did not end well';
+      this.tries = found ? 0 : this.tries + 1;
+      // What holds a child up is a collection in the background: there is a quieter instant.
+      if (!found && this.tries < BOX_TRIES) {
+        this.countedAt = -Infinity;
+        this.count(used);
+        return;
+      }
+      this.write();
+      if (this.mode === 'snapshot') this.snapshot(used);
+    });
+  }
+
+  snapshot(used) {
+    if (this.snapshots > 0) return;
+    this.snapshots += 1;
+    const stem = this.stem();
+    const work = () => require('v8').writeHeapSnapshot(`${stem}.profile`);
+    this.inChild(work, SNAPSHOT_PER_HEAP * used, (why, ended) => {
+      const size = quietly(() => require('fs').statSync(`${stem}.profile`).size);
+      if (ended && size > 0) {
+        this.describe(stem, size, 'application/vnd.v8.heapsnapshot+json', 'heapsnapshot');
+        this.forget('snapshot', stem);
+      } else {
+        quietly(() => require('fs').unlinkSync(`${stem}.profile`));
+      }
+    });
+  }
+
+  /** Does some work in a forked child, where there is memory for it; `done` hears why not. */
+  inChild(work, needed, done) {
+    const { addon, missing } = loadedAddon(this.hook);
+    const room = freeMemory();
+    if (!addon) return void done(missing);
+    if (this.hook.heapRuns) return void done('another snapshot is being taken');
+    if (room < needed) {
+      return void done(`there is no memory for it: ${Math.round(needed)} bytes needed, ${room} free`);
+    }
+    this.hook.heapRuns = true;
+    // The child writes its file itself. The addon tells a reader of its progress: our own server.
+    const reader = require('net').connect({ path: this.socket });
+    reader.unref();
+    reader.once('error', quiet((error) => {
+      this.hook.heapRuns = false;
+      done(error.message);
+    }));
+    reader.once('connect', quiet(() => this.begin(addon, reader, room, work, done)));
+    return undefined;
+  }
+
+  begin(addon, reader, room, work, done) {
+    const waitUntil = performance.now() + MAX_QUIET_WAIT_MILLIS;
+    const job = { cancelled: false, addon, work, pause: 0, error: null, waitUntil };
+    const bounds = { deadlineMillis: BOX_DEADLINE_MILLIS, quietMillis: CHILD_QUIET_MILLIS, nice: 0 };
+    const fd = reader._handle.fd;
+    const attempt = addon.begin({ id: 0, fd, ...bounds, maxBytes: Math.round(room / 2) }, quiet((event, outcome) => {
+      if (event !== 'ended') {
+        forkWhenQuiet(job, attempt);
+        return;
+      }
+      this.hook.heapRuns = false;
+      reader.destroy();
+      done(job.error ? job.error.message : outcome.message || outcome.cause, outcome.status === 0);
+    }));
+  }
+}
+
+/** What --max-old-space-size says in bytes: V8 dies of that, although its own limit has room for
+ * young objects too; Infinity where nobody said it. */
+function oldSpaceLimit() {
+  const words = [...(process.env.NODE_OPTIONS || '').split(/\s+/), ...process.execArgv];
+  const sizes = words.map((word) => /^--max[-_]old[-_]space[-_]size=(\d+)$/.exec(word)).filter(Boolean);
+  const [last] = sizes.slice(-1);
+  return last && Number(last[1]) > 0 ? Number(last[1]) * 1024 * 1024 : Infinity;
+}
+
+/** How many objects of each class there are; runs in the child. Memory: a pointer for each. */
+function classCounts() {
+  const inspected = new Inspected({});
+  inspected.connect();
+  const expression = 'Object.prototype';
+  const { result } = inspected.ask('Runtime.evaluate', { expression });
+  const all = inspected.ask('Runtime.queryObjects', { prototypeObjectId: result.objectId });
+  const found = inspected.ask('Runtime.callFunctionOn', {
+    objectId: all.objects.objectId,
+    returnByValue: true,
+    functionDeclaration: `function () {
+      const counts = new Map();
+      for (const one of this) {
+        let name = '?';
+        try {
+          const maker = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(one), 'constructor');
+          name = maker && typeof maker.value === 'function' ? maker.value.name : 'Object';
+        } catch {}
+        counts.set(name, (counts.get(name) || 0) + 1);
+      }
+      return { objects: this.length, classes: counts.size, rows: [...counts]
+        .sort((a, b) => b[1] - a[1]).slice(0, 200).map(([name, count]) => [String(name).slice(0, 200), count]) };
+    }`,
+  });
+  return { time_millis: Date.now(), ...found.result.value };
+}
+
+/** Bytes that the process and its child may still take, by the machine and every cgroup above. */
+function freeMemory() {
+  const fs = require('fs');
+  const read = (path) => quietly(() => fs.readFileSync(path, 'utf8')) || '';
+  const free = [Number((/MemAvailable:\s+(\d+)/.exec(read('/proc/meminfo')) || [])[1]) * 1024];
+  for (const line of read('/proc/self/cgroup').split('\n')) {
+    const [, kinds, path] = line.split(':');
+    if (path === undefined || (kinds !== '' && !kinds.split(',').includes('memory'))) continue;
+    const [base, limitFile, usageFile] = kinds === ''
+      ? ['/sys/fs/cgroup', 'memory.max', 'memory.current']
+      : ['/sys/fs/cgroup/memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes'];
+    // In a container the path may be of the host: then the root is the container's own.
+    const parts = path.split('/').filter(Boolean);
+    for (let depth = parts.length; depth >= 0; depth -= 1) {
+      const folder = [base, ...parts.slice(0, depth)].join('/');
+      const [most, used] = [parseInt(read(`${folder}/${limitFile}`), 10), parseInt(read(`${folder}/${usageFile}`), 10)];
+      if (most > 0 && used >= 0) free.push(most - used);
+    }
+  }
+  const known = free.filter((bytes) => Number.isFinite(bytes));
+  return known.length ? Math.max(0, Math.min(...known)) : 0;
+}
 
 // ---- the ways in -----------------------------------------------------------------------------
 

@@ -110,3 +110,25 @@ async def test_nothing_but_a_plain_file_is_read(sampled, folder, tmp_path, trick
         path.mkdir()
     await sampled.collect()
     assert sampled.waiting() == []
+
+
+async def test_a_black_box_is_taken_when_its_process_is_dead(bench, folder, tmp_path, monkeypatch):
+    """Of a process that was seen before; while it lives its box is left to it."""
+    hello = hookwire.Hello(1, "0", "node", "24", 9, 100, "web", ())
+    one = replace(target("t-9", runtime=Runtime.NODE, root=tmp_path), hook=Hook(Path("s"), hello))
+    one = replace(one, found=replace(one.found, inner_pid=9, start_ticks=100))
+    (tmp_path / "other").mkdir()
+    roster = Bench(tmp_path / "other", one).roster
+    sampled = Sampled([folder], roster, bench.spool, lambda: next(bench.ids))
+    put(folder, "node-9-100-17-near-limit")
+
+    monkeypatch.setattr(roster, "alive", lambda _: True, raising=False)
+    await sampled.collect()
+    assert sampled.waiting() == []
+
+    monkeypatch.setattr(roster, "alive", lambda _: False)
+    await sampled.collect()
+    [artifact] = sampled.waiting()
+    assert artifact.target_id == "t-9"
+    assert artifact.profile_kind == common_pb2.PROFILE_KIND_NEAR_LIMIT
+    assert list(artifact.notes) == ["method: x"]

@@ -61,6 +61,7 @@ REPORTS: Mapping[ProfileKind, Sequence[ReportInfo]] = {
     ),
     ProfileKind.SAMPLING: _STACKS,
     ProfileKind.NODE_ALLOCATIONS: (ReportInfo("survivors"), *_STACKS),
+    ProfileKind.NEAR_LIMIT: (ReportInfo("classes"), ReportInfo("table"), ReportInfo("series")),
     ProfileKind.STATS: (ReportInfo("table"), ReportInfo("series")),
 }
 

@@ -120,6 +120,20 @@ def test_figures_of_every_look_are_in_the_table(made):
     assert len(json.loads(made("stats", "series", document))["looks"]) == 2
 
 
+def test_a_black_box_has_its_classes_or_says_why_not(made):
+    """The most frequent class first; figures are there in any case."""
+    looks = [{"memory": {"rss_bytes": 10}}]
+    classes = {"objects": 12, "classes": 2, "rows": [["Order", 10], ["Map", 2]]}
+    box = {"format": 1, "kind": "near-limit", "looks": looks, "classes": classes}
+    counted = json.loads(made("near-limit", "classes", box))
+    without = {**box, "classes": None, "classes_missing": "there is no memory for it"}
+
+    assert counted["rows"][0] == {"name": "Order", "count": 10}
+    assert counted["totals"] == {"count": 12}
+    assert "no memory for it" in str(made("near-limit", "classes", without))
+    assert json.loads(made("near-limit", "table", without))["rows"][0]["last"] == 10
+
+
 def test_an_artifact_of_another_kind_is_refused_in_words(made):
     """The answer says what it is not."""
     assert "no 'head'" in made("sampling", "table", {"kind": "stats"})

@@ -11,7 +11,7 @@ Renderer = Callable[[RenderJob, Path, Path | None], None]
 
 #: Each is, with underscores, the name of a module beside this one, which has a table RENDERERS
 #: by report and format.
-_KINDS = ("types", "allocations", "native", "sampling", "node-allocations", "stats")
+_KINDS = ("types", "allocations", "native", "sampling", "node-allocations", "stats", "near-limit")
 
 
 def render(job: RenderJob, path: Path, base: Path | None) -> None:

@@ -8,8 +8,6 @@ from memwatch_controller.profiles.rendering import documents
 from memwatch_controller.profiles.rendering.documents import Row
 from memwatch_controller.profiles.reporting import RenderJob
 
-KIND = "stats"
-
 _COLUMNS = (
     ("name", "figure", "text"),
     ("unit", "unit", "text"),
@@ -23,7 +21,7 @@ _UNITS = (("_bytes", "bytes"), ("_millis", "ms"), ("utilization", "of 1"))
 
 def render_table(job: RenderJob, path: Path, _base: Path | None) -> None:
     """Each figure at the first look, at the last, and at its highest."""
-    looks = [figures(look) for look in documents.read(path, KIND)["looks"]]
+    looks = [figures(look) for look in documents.read(path, job.kind)["looks"]]
     names = dict.fromkeys(name for look in looks for name in look)
     rows = [_row(name, [look.get(name, 0) for look in looks]) for name in names]
     documents.write(job, documents.table(job, _COLUMNS, rows, {"looks": len(looks)}))
@@ -31,7 +29,7 @@ def render_table(job: RenderJob, path: Path, _base: Path | None) -> None:
 
 def render_series(job: RenderJob, path: Path, _base: Path | None) -> None:
     """Every look whole, in order."""
-    found = documents.read(path, KIND)
+    found = documents.read(path, job.kind)
     about = {"format": documents.FORMAT, "kind": job.kind, "report": job.report}
     documents.write(job, {**about, "looks": found["looks"], "notes": job.notes})
 
