@@ -13,20 +13,31 @@ BEGIN, END = "<!-- corpus: begin -->", "<!-- corpus: end -->"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", help="only the Python programs, by this CPython, such as 3.9")
-    only = parser.parse_args().python
-    minors = [only] if only else outcomes.PYTHON_MINORS
+    parser.add_argument(
+        "--node", type=int, help="only the Node programs, by this major, such as 18"
+    )
+    parser.add_argument(
+        "--by-place", action="store_true", help="as if the runtime numbered objects anew each time"
+    )
+    given = parser.parse_args()
+    only = [name for name in ("node", "python") if getattr(given, name)]
+    which = outcomes.Which(
+        [given.python] if given.python else outcomes.PYTHON_MINORS,
+        [given.node] if given.node else [],
+        given.by_place,
+    )
     rows, wrong = [], 0
-    for runtime in ("python",) if only else ("node", "python"):
-        if outcomes.command(runtime, minors) is None:
+    for runtime in only or ("node", "python"):
+        if outcomes.command(runtime, which) is None:
             print(f"{runtime}: not installed, left out", file=sys.stderr)
             continue
-        for outcome in outcomes.outcomes(runtime, minors):
+        for outcome in outcomes.outcomes(runtime, which):
             right = is_right(outcome)
             wrong += not right
             rows.append(row(outcome, right))
             print(rows[-1], flush=True)
-    if only:
-        print(f"{len(rows)} programs on CPython {only}, {wrong} wrong")
+    if only or given.by_place:
+        print(f"{len(rows)} programs, {wrong} wrong")
     else:
         write(rows, wrong)
     return 1 if wrong else 0

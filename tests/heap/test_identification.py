@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from memwatch_heap.comparison import compare_snapshots
 from memwatch_heap.formats import read
 from memwatch_heap.identification import StrangersError, renumbered, skeleton
+from memwatch_heap.testing import HeapBuilder
 from tests.heap.support import heaps, plain_twins
 from tests.support import runtimes
 from tests.support.processes import running
@@ -113,6 +114,41 @@ def test_strangers_have_no_verdict(snapshots):
     assert found.rows
     assert isinstance(problems[0], StrangersError)
     assert "compare snapshots of one program" in str(problems[0])
+
+
+def queue_of(texts, first_id, *, linked):
+    """A heap whose queue holds an object for each text: in a table, or each by the one before."""
+    heap = HeapBuilder()
+    holder = heap.node("object", "Queue", size=32, node_id=3, held_by=heap.root)
+    if not linked:
+        holder = heap.node("array", "", size=32, node_id=5, held_by=holder, edge=("internal", "t"))
+    for place, text in enumerate(texts):
+        edge = ("property", "next") if linked else ("element", place)
+        job = heap.node("object", "Job", size=32, node_id=first_id, held_by=holder, edge=edge)
+        heap.node(
+            "string", text, size=16, node_id=first_id + 2, held_by=job, edge=("property", "name")
+        )
+        first_id += 4
+        holder = job if linked else holder
+    return heap.graph()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_entries_are_told_by_their_texts(linked):
+    """What turns over in a queue is gone and new, whatever its place; what stays is told."""
+    old = queue_of("abcd", 101, linked=linked)
+    new = queue_of("adefgh" if linked else "dghaef", 501, linked=linked)
+    found, _, _ = renumbered(new, skeleton(old))
+
+    def jobs(graph, ids):
+        every = [node for node in range(graph.node_count) if graph.name_of(node) == "Job"]
+        texts = [graph.name_of(int(graph.edge_to[graph.edges_of(node)[0]])) for node in every]
+        return {text: int(ids[node]) for text, node in zip(texts, every, strict=True)}
+
+    before, after = jobs(old, old.node_id), jobs(new, found.node_id)
+    stayed = {text for text, one in after.items() if one in before.values()}
+    assert stayed == ({"a"} if linked else {"a", "d"})
+    assert all(after[text] == before[text] for text in stayed)
 
 
 @settings(max_examples=150, deadline=None)

@@ -7,6 +7,7 @@ from memwatch_heap._jit import helper, kernel
 NONE = 0xFFFF_FFFF
 ORDERED = 0x8000_0000  # in a key: told by the order among its like, not by name
 IGNORED = 0xFFFF_FFFF  # a key of an edge that leads nowhere worth
+GONE = 0xFFFF_FFFE  # a twin: what the node says of itself is said by no other, nor over there
 
 _HASHES = "uint8[], {}[], uint32[], uint8[]"
 
@@ -99,9 +100,25 @@ def _beginning(keys, low, high, ordered):
 
 
 @helper
+def _pair_twins(w, taken, first_, keys_, to_, twin_, match, queue, tail):
+    """Pairs entries of a new node with their twins, wherever those were; the queue's new end."""
+    high = np.int64(first_[w + 1])
+    for j in range(_beginning(keys_, np.int64(first_[w]), high, True), high):
+        b = to_[j]
+        a = twin_[b]
+        if keys_[j] != IGNORED and a < GONE and match[b] == NONE and not taken[a]:
+            match[b] = a
+            taken[a] = 1
+            queue[tail] = b
+            tail += 1
+    return tail
+
+
+@helper
 def _pair(
-    v, w, ordered, first, keys, to, kind, taken, first_, keys_, to_, kind_, match, queue, tail
-):
+    v, w, ordered, first, keys, to, kind, twin, taken,
+    first_, keys_, to_, kind_, twin_, match, queue, tail,
+):  # fmt: skip
     """Pairs what hangs on a pair of nodes (v old, w new); the new end of the queue."""
     high, high_ = np.int64(first[v + 1]), np.int64(first_[w + 1])
     i = _beginning(keys, np.int64(first[v]), high, ordered)
@@ -123,8 +140,14 @@ def _pair(
             i += 1
         elif match[b] != NONE:
             j += 1
+        elif ordered and twin[a] != NONE:
+            i += 1  # it is gone, or paired where its twin is met
+        elif ordered and twin_[b] != NONE:
+            j += 1
         else:
-            if kind[a] == kind_[b]:
+            chained = not ordered and kind[a] == kind[v]
+            same = not chained or (twin[a] == NONE and twin_[b] == NONE) or twin_[b] == a
+            if same and kind[a] == kind_[b]:
                 match[b] = a
                 taken[a] = 1
                 queue[tail] = b
@@ -134,15 +157,19 @@ def _pair(
     return tail
 
 
-_HEAP = "uint32[], uint32[], uint32[], uint32[], int64"
+_HEAP = "uint32[], uint32[], uint32[], uint32[], uint32[], int64"
 
 
 @kernel(f"{_HEAP}, {_HEAP}, uint8[], uint32[], uint32[] -> int64")
-def match_nodes(first, keys, to, kind, root, first_, keys_, to_, kind_, root_, taken, match, queue):
+def match_nodes(
+    first, keys, to, kind, twin, root, first_, keys_, to_, kind_, twin_, root_, taken, match, queue
+):
     """match[w] = the old node of new node w, NONE for none; returns how many have one.
 
     Breadth first from the roots. What is told by name is paired before anything that is told
-    by its order alone.
+    by its order alone. `twin` is per node the one over there that says the same of itself, GONE
+    where there is none, NONE where that is not known: it goes before the order, and in a chain
+    of objects of one kind before the name.
     """
     match[root_] = root
     taken[root] = 1
@@ -153,13 +180,14 @@ def match_nodes(first, keys, to, kind, root, first_, keys_, to_, kind_, root_, t
             w = np.int64(queue[named])
             named += 1
             tail = _pair(
-                np.int64(match[w]), w, False, first, keys, to, kind, taken,
-                first_, keys_, to_, kind_, match, queue, tail,
+                np.int64(match[w]), w, False, first, keys, to, kind, twin, taken,
+                first_, keys_, to_, kind_, twin_, match, queue, tail,
             )  # fmt: skip
         w = np.int64(queue[ordered])
         ordered += 1
+        tail = _pair_twins(w, taken, first_, keys_, to_, twin_, match, queue, tail)
         tail = _pair(
-            np.int64(match[w]), w, True, first, keys, to, kind, taken,
-            first_, keys_, to_, kind_, match, queue, tail,
+            np.int64(match[w]), w, True, first, keys, to, kind, twin, taken,
+            first_, keys_, to_, kind_, twin_, match, queue, tail,
         )  # fmt: skip
     return tail

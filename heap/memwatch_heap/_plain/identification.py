@@ -1,6 +1,7 @@
 """Pairs objects of two heaps by the ways to them: see `memwatch_heap.identification`."""
 
 from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ U32 = NDArray[np.uint32]
 NONE = 0xFFFF_FFFF
 ORDERED = 0x8000_0000
 IGNORED = 0xFFFF_FFFF
+GONE = 0xFFFF_FFFE
 
 
 def hashes(data: U8, closing: NDArray[Any], found: U32, number: U8) -> None:
@@ -57,9 +59,9 @@ def sort_edges(first: U32, keys: U32, edge_to: U32, spare_keys: U32, spare_to: U
         keys[low:high], edge_to[low:high] = keys[order], edge_to[order]
 
 
-def match_nodes(
-    first: U32, keys: U32, to: U32, kind: U32, root: int,
-    first_: U32, keys_: U32, to_: U32, kind_: U32, root_: int,
+def match_nodes(  # noqa: C901  one walk, as in the kernel
+    first: U32, keys: U32, to: U32, kind: U32, twin: U32, root: int,
+    first_: U32, keys_: U32, to_: U32, kind_: U32, twin_: U32, root_: int,
     taken: U8, match: U32, queue: U32,
 ) -> int:  # fmt: skip
     """match[w] = the old node of new node w, NONE for none; returns how many have one."""
@@ -67,33 +69,61 @@ def match_nodes(
     found = [root_]
     named, ordered = deque([root_]), deque([root_])
 
+    def told(a: int, b: int) -> None:
+        match[b], taken[a] = a, 1
+        for line in (found, named, ordered):
+            line.append(b)
+
+    def pair_twins(w: int) -> None:
+        for _, nodes in sorted(_by_key(first_, keys_, to_, w, True).items()):
+            for b in nodes:
+                if twin_[b] < GONE and match[b] == NONE and not taken[twin_[b]]:
+                    told(int(twin_[b]), b)
+
     def pair(w: int, by_order: bool) -> None:
         v = int(match[w])
         old = _by_key(first, keys, to, v, by_order)
         new = _by_key(first_, keys_, to_, w, by_order)
         for key in sorted(old.keys() & new.keys()):
-            left, right = deque(old[key]), deque(new[key])
-            while left and right:
-                a, b = left[0], right[0]
-                if taken[a] or match[b] != NONE:
-                    if taken[a]:
-                        left.popleft()
-                    if match[b] != NONE:
-                        right.popleft()
-                    continue
-                left.popleft()
-                right.popleft()
-                if kind[a] == kind_[b]:
-                    match[b], taken[a] = a, 1
-                    for line in (found, named, ordered):
-                        line.append(b)
+            rest = _lockstep(
+                *(deque(old[key]), lambda a: taken[a] or (by_order and twin[a] != NONE)),
+                *(deque(new[key]), lambda b: match[b] != NONE or (by_order and twin_[b] != NONE)),
+            )
+            for a, b in rest:
+                is_kind = kind[a] == kind_[b]
+                chained = not by_order and kind[a] == kind[v]
+                if is_kind and (not chained or _may_be(a, int(twin[a]), int(twin_[b]))):
+                    told(a, b)
 
     while ordered:
         while named:
             pair(named.popleft(), False)
-        pair(ordered.popleft(), True)
+        w = ordered.popleft()
+        pair_twins(w)
+        pair(w, True)
     queue[: len(found)] = found
     return len(found)
+
+
+def _may_be(a: int, twin: int, twin_: int) -> bool:
+    """Whether what old node a and a new one say of themselves does not forbid that they are one."""
+    return twin == twin_ == NONE or twin_ == a
+
+
+def _lockstep(
+    left: deque[int], out: Callable[[int], Any], right: deque[int], out_: Callable[[int], Any]
+) -> Iterator[tuple[int, int]]:
+    """The first of both, again and again, without those that are out by then."""
+    while left and right:
+        a, b = left[0], right[0]
+        if gone := out(a):
+            left.popleft()
+        if gone_ := out_(b):
+            right.popleft()
+        if not gone and not gone_:
+            left.popleft()
+            right.popleft()
+            yield a, b
 
 
 def _by_key(first: U32, keys: U32, to: U32, node: int, by_order: bool) -> dict[int, list[int]]:

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from memwatch_heap.comparison import compare_snapshots
 from memwatch_heap.report import Suspect, Verdict
 from memwatch_heap.verdict import explain
 from tests.heap.corpus import programs
@@ -30,36 +31,51 @@ class Outcome:
     of_two: Verdict
 
 
-def command(runtime: str, minors: Sequence[str] = PYTHON_MINORS) -> list[str] | None:
-    """How programs of a runtime are started; None where it is not installed.
+@dataclass(frozen=True)
+class Which:
+    """What programs run on, and how their objects are told.
 
-    Python's by the first of `minors` that is.
+    Attributes:
+        minors: CPythons. majors: Nodes; the first that is installed. Of no majors any Node will do.
+        by_place: objects are told by the ways to them, as where ids do not compare.
     """
+
+    minors: Sequence[str] = PYTHON_MINORS
+    majors: Sequence[int] = ()
+    by_place: bool = False
+
+
+USUAL = Which()
+
+
+def command(runtime: str, which: Which = USUAL) -> list[str] | None:
+    """How programs of a runtime are started; None where it is not installed."""
     if runtime == "node":
-        node = next((node for node in map(runtimes.node, NODE_MAJORS) if node), None)
-        node = node or runtimes.any_node()
+        majors = which.majors or NODE_MAJORS
+        node = next((node for node in map(runtimes.node, majors) if node), None)
+        node = node or (None if which.majors else runtimes.any_node())
         return None if node is None else [str(node), "--expose-gc"]
-    python = next((python for python in map(runtimes.python, minors) if python), None)
+    python = next((python for python in map(runtimes.python, which.minors) if python), None)
     return None if python is None else [str(python)]
 
 
-def outcomes(runtime: str, minors: Sequence[str] = PYTHON_MINORS) -> Iterable[Outcome]:
+def outcomes(runtime: str, which: Which = USUAL) -> Iterable[Outcome]:
     """The outcome of every program of a runtime."""
     with ProcessPoolExecutor(WORKERS) as pool:
-        for future in started(runtime, pool, minors).values():
+        for future in started(runtime, pool, which).values():
             yield future.result()
 
 
 def started(
-    runtime: str, pool: ProcessPoolExecutor, minors: Sequence[str] = PYTHON_MINORS
+    runtime: str, pool: ProcessPoolExecutor, which: Which = USUAL
 ) -> dict[str, "Future[Outcome]"]:
     """The outcomes of a runtime's programs by name, as they are made."""
-    argv = command(runtime, minors)
+    argv = command(runtime, which)
     cases = programs.programs(runtime) if argv else []
-    return {case.name: pool.submit(outcome, case, argv or []) for case in cases}
+    return {case.name: pool.submit(outcome, case, argv or [], which.by_place) for case in cases}
 
 
-def outcome(program: Program, argv: list[str]) -> Outcome:
+def outcome(program: Program, argv: list[str], by_place: bool = False) -> Outcome:
     """Runs one program and explains its snapshots."""
     with tempfile.TemporaryDirectory(prefix="memwatch-corpus-") as folder:
         env = {
@@ -69,7 +85,15 @@ def outcome(program: Program, argv: list[str]) -> Outcome:
             "MEMWATCH_HOOK_DIR": folder,
         }
         paths = programs.take_snapshots(program, argv, env, Path(folder), _SNAPSHOTS)
-        return Outcome(program, explain(paths), explain(paths[:2]))
+        tell = _by_place if by_place else explain
+        return Outcome(program, tell(paths), tell(paths[:2]))
+
+
+def _by_place(paths: Sequence[Path]) -> Verdict:
+    """The verdict as it is where the runtime numbers objects anew for each snapshot."""
+    found = compare_snapshots(paths, keeps_ids=lambda _: False).verdict
+    assert found is not None
+    return found
 
 
 def hook_folder() -> Path:
