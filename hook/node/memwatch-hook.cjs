@@ -411,8 +411,20 @@ function outcome(outlet, before, after) {
     pause_millis: Math.round((after.millis - before.millis) * 1000) / 1000,
     cpu_millis: Math.round((after.cpuMicros - before.cpuMicros) / 1000),
     extra_memory_bytes: grew ? after.highestRssBytes - before.rssBytes : null,
-    notes: kept ? [`the agent read slowly: ${kept} bytes waited in the target's memory`] : [],
+    notes: [
+      ...(kept ? [`the agent read slowly: ${kept} bytes waited in the target's memory`] : []),
+      ...workerNotes(),
+    ],
   };
+}
+
+/** What a snapshot leaves out: heaps of worker threads. Node 24 and later name their threads. */
+function workerNotes() {
+  const fs = require('fs');
+  const tasks = quietly(() => fs.readdirSync('/proc/self/task')) || [];
+  const name = (task) => quietly(() => fs.readFileSync(`/proc/self/task/${task}/comm`, 'latin1'));
+  const workers = tasks.filter((task) => name(task) === 'WorkerThread\n').length;
+  return workers ? [`heaps of worker threads are not in it; there are ${workers} of them`] : [];
 }
 
 /** The way out for DATA: straight to the socket while it takes them, then from memory. */
@@ -641,7 +653,7 @@ function tellOutcome(connection, id, job, outcome) {
     refuse(connection, id, 'CHILD_FAILED', message, { cause: outcome.cause, ...cost });
   } else {
     const objects = outcome.objects >= 0 ? outcome.objects : null;
-    say(connection, RESULT, { id, result: { size_bytes: outcome.sizeBytes, objects, notes: [], ...cost } });
+    say(connection, RESULT, { id, result: { size_bytes: outcome.sizeBytes, objects, notes: workerNotes(), ...cost } });
   }
 }
 

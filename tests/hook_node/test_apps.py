@@ -2,9 +2,10 @@
 
 import pytest
 
+from memwatch_agent.drivers.base import Bounds
 from memwatch_agent.drivers.hook import HookDriver
 from memwatch_agent.drivers.node import NodeAttachDriver
-from tests.agent.drivers.apps import node
+from tests.agent.drivers.apps import Collected, node
 from tests.hook_node.forking import addon
 from tests.support import runtimes
 from tests.support.node_apps import PLANTED, App, shown, started
@@ -30,3 +31,18 @@ async def test_express_with_a_native_database(tmp_path, way):
     assert told.planted == PLANTED
     assert told.facts is not None
     assert 0 < told.facts.pause_millis < told.facts.cpu_millis
+
+
+async def test_worker_threads_are_told(tmp_path):
+    """A snapshot is the main thread's; that there are other heaps stands beside it."""
+    addon()
+    app = App("threads.cjs")
+    async with (
+        started(app, node(24), tmp_path, hooked=True) as running,
+        HookDriver().open(running.process) as link,
+    ):
+        forked = await link.capture_forked(Collected().take, lambda _: None, Bounds(60))
+        blocking = await link.capture(Collected().take, lambda _: None)
+
+    told = ("heaps of worker threads are not in it; there are 3 of them",)
+    assert forked.notes == blocking.notes == told
