@@ -894,7 +894,10 @@ class Timeline extends Inspected {
       content_type: 'application/vnd.v8.heapsnapshot+json',
       extension: 'heapsnapshot',
       extra_memory_bytes: Math.max(0, after.highestRssBytes - Math.max(before.rssBytes, before.highestRssBytes)),
-      notes: ['ended with a snapshot, for which the process stood still'],
+      notes: [
+        'while it ran, code that allocates was up to 70 times slower',
+        'ended with a snapshot, for which the process stood still',
+      ],
     };
   }
 }
