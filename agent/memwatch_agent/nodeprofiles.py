@@ -12,7 +12,7 @@ from pathlib import Path
 
 from memwatch_agent.drivers import hookprofiles
 from memwatch_agent.drivers.base import HeapFigures, Manner, Process, Sink, Way
-from memwatch_agent.drivers.errors import KindUnsupportedError
+from memwatch_agent.drivers.errors import KindUnsupportedError, TargetEndedError
 from memwatch_agent.drivers.hook import HookDriver, HookLink
 from memwatch_agent.drivers.node import NodeAttachDriver
 from memwatch_agent.drivers.profiling import ProfileKind, ProfileOptions, RecordFacts
@@ -80,11 +80,12 @@ class NodeProfiler:
 
         Raises:
             HeadroomError: there is no memory for it, and it is not forced.
+            TargetEndedError: it is not listed any more, so nothing can be predicted.
         """
         heap = await link.figures()
         found = next((one for one in self._roster.targets if one.found.pid == target.pid), None)
         if found is None:
-            return "nothing was predicted: the target is not listed"
+            raise TargetEndedError(target.pid, "it is not listed any more", "list the targets")
         predicted = await asyncio.to_thread(self._predicted, found, heap)
         if predicted.refused is not None and not options.force:
             raise predicted.refused
