@@ -50,5 +50,6 @@ def heaps(draw, max_nodes: int = 14) -> HeapBuilder:
         name = draw(st.integers(0, 7) if numbered else st.sampled_from(EDGE_NAMES))
         heap.edge(draw(node), kind, name, draw(node))
     for target in draw(st.lists(node, max_size=4)):
-        heap.edge(0, draw(st.sampled_from(("shortcut", "element", "property"))), 1, target)
+        kind = draw(st.sampled_from(("shortcut", "element", "property")))
+        heap.edge(0, kind, 1 if kind == "element" else draw(st.sampled_from(EDGE_NAMES)), target)
     return heap
