@@ -51,8 +51,12 @@ hook-wheels: $(VENV)/installed
 	@$(BIN)/python hook/build.py wheels build/hook-wheels
 
 # Programs are started and killed on two shared cores: a failed test gets one second try, and the summary names it.
-check: ARGS += --reruns 1 -rR
-check: $(VENV)/installed lint arrows types proto-check test
+# What the tests run against is installed while the code is looked at.
+check: $(VENV)/hook-built
+	@$(BIN)/python -m tests.support.runtimes & installing=$$!; \
+	  $(MAKE) --no-print-directory lint arrows types proto-check || { kill $$installing; exit 1; }; \
+	  wait $$installing
+	@$(MAKE) --no-print-directory test ARGS="$(ARGS) --reruns 1 -rR"
 
 lint: $(VENV)/installed
 	@echo "→ format and lint"

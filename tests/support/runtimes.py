@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +46,8 @@ NPM_APPS = {
     "better-sqlite3": "11.10.0",
 }
 BUILT_FOR_MAJOR = NODE_MAJORS[-1]
+# What is installed at once: downloads wait for the network, builds for two cores.
+INSTALLERS = 4
 PYTHON_MINORS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 # Servers that the Python hook is tested in, under each interpreter.
 PYTHON_PACKAGES = ("gunicorn==23.0.0", "gevent==24.11.1")
@@ -169,10 +172,25 @@ def _build_better_sqlite3() -> None:
 
 
 def install() -> None:
-    """Installs what is missing; says what could not be had."""
-    for major in (*NODE_MAJORS, NEXT_NODE_MAJOR):
-        if node(major) is None:
-            _npm_install(f"Node {major}", HOME / f"node-{major}", f"node@{major}")
+    """Installs what is missing, several at once; says what could not be had."""
+    with ThreadPoolExecutor(INSTALLERS) as pool:
+        web = pool.submit(install_web, WEB_MINOR)  # uWSGI is compiled: the longest of all
+        nodes = [pool.submit(_install_node, major) for major in (*NODE_MAJORS, NEXT_NODE_MAJOR)]
+        rest = [pool.submit(_install_npm_packages)]
+        rest += [pool.submit(_install_for_python, minor) for minor in PYTHON_MINORS]
+        for node_installed in nodes:
+            node_installed.result()
+        install_apps()  # with a Node of those
+        for future in (web, *rest):
+            future.result()
+
+
+def _install_node(major: int) -> None:
+    if node(major) is None:
+        _npm_install(f"Node {major}", HOME / f"node-{major}", f"node@{major}")
+
+
+def _install_npm_packages() -> None:
     missing = [
         f"{name}@{version}"
         for name, version in NPM_PACKAGES.items()
@@ -180,20 +198,22 @@ def install() -> None:
     ]
     if missing:
         _npm_install("npm packages", HOME / "npm", *missing, "--ignore-scripts", "--save-exact")
-    install_apps()
-    for minor in PYTHON_MINORS:
-        binary = python(minor)
-        if binary is not None and python_with_servers(minor) is None:
-            what = f"servers for Python {minor}"
-            _pip_install(what, binary, HOME / f"py-{minor}", PYTHON_PACKAGES)
-        if binary is not None and not peers(minor).exists():
-            _install_peers(minor, binary)
-    install_web(WEB_MINOR)
+
+
+def _install_for_python(minor: str) -> None:
+    binary = python(minor)
+    if binary is None:
+        return
+    if python_with_servers(minor) is None:
+        what = f"servers for Python {minor}"
+        _pip_install(what, binary, HOME / f"py-{minor}", PYTHON_PACKAGES)
+    if not peers(minor).exists():
+        _install_peers(minor, binary)
 
 
 def _install_peers(minor: str, binary: Path) -> None:
     print(f"→ installing {', '.join(PYTHON_PEERS)} for Python {minor} into {HOME.name}")
-    uv = Path(sys.executable).with_name("uv")  # make sets it up; not every venv has pip
+    uv = Path(sys.executable).with_name("uv")
     command: list[str | Path] = [binary, "-m", "pip", "install"]
     if uv.exists():
         command = [uv, "pip", "install", "--python", binary]
@@ -205,10 +225,17 @@ def _install_peers(minor: str, binary: Path) -> None:
 
 def _pip_install(what: str, binary: Path, prefix: Path, packages: Sequence[str]) -> None:
     print(f"→ installing {what} into {HOME.name}")
+    uv = Path(sys.executable).with_name("uv")  # make sets it up; not every venv has pip
+    into = prefix / "bin" / "python"
     commands: tuple[list[str | Path], ...] = (
         [binary, "-m", "venv", "--clear", prefix],
-        [prefix / "bin" / "python", "-m", "pip", "install", "--quiet", *packages],
+        [into, "-m", "pip", "install", "--quiet", *packages],
     )
+    if uv.exists():
+        commands = (
+            [uv, "venv", "--quiet", "--clear", "--python", binary, prefix],
+            [uv, "pip", "install", "--quiet", "--python", into, *packages],
+        )
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
