@@ -29,6 +29,7 @@ def verdict_to_pb(found: Document, *, whole: bool = True) -> pb.Verdict:
         suspects=[_suspect(suspect) for suspect in suspects],
         left_out_count=found.get("left_out", 0),
         cleared=[_cleared(container) for container in cleared],
+        told_by_place=found.get("told_by") == "place",
     )
 
 

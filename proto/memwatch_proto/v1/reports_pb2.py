@@ -25,37 +25,37 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemwatch_proto/v1/reports.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x02\n\x06Report\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x11\n\ttarget_id\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0csnapshot_ids\x18\x05 \x03(\t\x12\'\n\x06\x62\x65\x66ore\x18\x06 \x01(\x0b\x32\x17.memwatch.v1.HeapTotals\x12&\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32\x17.memwatch.v1.HeapTotals\x12)\n\x07\x63lasses\x18\x08 \x03(\x0b\x32\x18.memwatch.v1.ClassGrowth\x12\x13\n\x0b\x63lass_count\x18\t \x01(\r\x12\x0f\n\x07summary\x18\n \x01(\t\x12\x0c\n\x04json\x18\x0b \x01(\t\x12*\n\x07verdict\x18\x0c \x01(\x0b\x32\x14.memwatch.v1.VerdictH\x00\x88\x01\x01\x12\r\n\x05notes\x18\r \x03(\tB\n\n\x08_verdict\"\xc7\x02\n\x07Verdict\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.memwatch.v1.VerdictState\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12\x16\n\x0enew_size_bytes\x18\x04 \x01(\x04\x12\x17\n\x0f\x65xplained_share\x18\x05 \x01(\x01\x12\x18\n\x10grown_size_bytes\x18\x06 \x01(\x03\x12\x1d\n\x10interval_seconds\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12&\n\x08suspects\x18\x08 \x03(\x0b\x32\x14.memwatch.v1.Suspect\x12\x16\n\x0eleft_out_count\x18\t \x01(\r\x12.\n\x07\x63leared\x18\n \x03(\x0b\x32\x1d.memwatch.v1.ClearedContainerB\x13\n\x11_interval_seconds\"\xd9\x03\n\x07Suspect\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.memwatch.v1.VerdictState\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\x0c\n\x04root\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x0c\n\x04part\x18\x07 \x01(\t\x12\x0c\n\x04path\x18\x08 \x01(\t\x12\x17\n\x0f\x63ontainer_class\x18\t \x01(\t\x12\x1b\n\x13\x63ontainer_object_id\x18\n \x01(\x04\x12\x17\n\x0f\x63ontainer_count\x18\x0b \x01(\x04\x12\x14\n\x0cobject_class\x18\x0c \x01(\t\x12\x0e\n\x06\x63ounts\x18\r \x03(\x04\x12\x11\n\tnew_count\x18\x0e \x01(\x04\x12\x16\n\x0enew_size_bytes\x18\x0f \x01(\x04\x12\x1b\n\x0enew_per_second\x18\x10 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05share\x18\x11 \x01(\x01\x12\x32\n\x08location\x18\x12 \x01(\x0b\x32\x1b.memwatch.v1.SourceLocationH\x01\x88\x01\x01\x12\x19\n\x11sample_object_ids\x18\x13 \x03(\x04\x42\x11\n\x0f_new_per_secondB\x0b\n\t_location\"L\n\x0eSourceLocation\x12\x0e\n\x06script\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\x12\x0c\n\x04what\x18\x04 \x01(\t\"O\n\x10\x43learedContainer\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\"l\n\nHeapTotals\x12\x14\n\x0cobject_count\x18\x01 \x01(\x04\x12\x1a\n\x12shallow_size_bytes\x18\x02 \x01(\x04\x12\x11\n\trss_bytes\x18\x03 \x01(\x04\x12\x19\n\x11unexplained_bytes\x18\x04 \x01(\x04\"\xe9\x01\n\x0b\x43lassGrowth\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x14\n\x0c\x63ount_before\x18\x02 \x01(\x04\x12\x13\n\x0b\x63ount_after\x18\x03 \x01(\x04\x12!\n\x19shallow_size_before_bytes\x18\x04 \x01(\x04\x12 \n\x18shallow_size_after_bytes\x18\x05 \x01(\x04\x12\x11\n\tnew_count\x18\x06 \x01(\x04\x12\x12\n\ngone_count\x18\x07 \x01(\x04\x12\x16\n\x0enew_size_bytes\x18\x08 \x01(\x04\x12\x17\n\x0fgone_size_bytes\x18\t \x01(\x04\"\x1e\n\x10GetReportRequest\x12\n\n\x02id\x18\x01 \x01(\t\"/\n\x17\x43ompareSnapshotsRequest\x12\x14\n\x0csnapshot_ids\x18\x01 \x03(\t\"O\n\x12ListReportsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListReportsResponse\x12$\n\x07reports\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Report\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x82\x01\n\x0cVerdictState\x12\x1d\n\x19VERDICT_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19VERDICT_STATE_NOT_LEAKING\x10\x01\x12\x19\n\x15VERDICT_STATE_GROWING\x10\x02\x12\x19\n\x15VERDICT_STATE_LEAKING\x10\x03\x32\xf1\x01\n\rReportService\x12?\n\tGetReport\x12\x1d.memwatch.v1.GetReportRequest\x1a\x13.memwatch.v1.Report\x12P\n\x0bListReports\x12\x1f.memwatch.v1.ListReportsRequest\x1a .memwatch.v1.ListReportsResponse\x12M\n\x10\x43ompareSnapshots\x12$.memwatch.v1.CompareSnapshotsRequest\x1a\x13.memwatch.v1.Reportb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemwatch_proto/v1/reports.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x02\n\x06Report\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x11\n\ttarget_id\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0csnapshot_ids\x18\x05 \x03(\t\x12\'\n\x06\x62\x65\x66ore\x18\x06 \x01(\x0b\x32\x17.memwatch.v1.HeapTotals\x12&\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32\x17.memwatch.v1.HeapTotals\x12)\n\x07\x63lasses\x18\x08 \x03(\x0b\x32\x18.memwatch.v1.ClassGrowth\x12\x13\n\x0b\x63lass_count\x18\t \x01(\r\x12\x0f\n\x07summary\x18\n \x01(\t\x12\x0c\n\x04json\x18\x0b \x01(\t\x12*\n\x07verdict\x18\x0c \x01(\x0b\x32\x14.memwatch.v1.VerdictH\x00\x88\x01\x01\x12\r\n\x05notes\x18\r \x03(\tB\n\n\x08_verdict\"\xde\x02\n\x07Verdict\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.memwatch.v1.VerdictState\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12\x16\n\x0enew_size_bytes\x18\x04 \x01(\x04\x12\x17\n\x0f\x65xplained_share\x18\x05 \x01(\x01\x12\x18\n\x10grown_size_bytes\x18\x06 \x01(\x03\x12\x1d\n\x10interval_seconds\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12&\n\x08suspects\x18\x08 \x03(\x0b\x32\x14.memwatch.v1.Suspect\x12\x16\n\x0eleft_out_count\x18\t \x01(\r\x12.\n\x07\x63leared\x18\n \x03(\x0b\x32\x1d.memwatch.v1.ClearedContainer\x12\x15\n\rtold_by_place\x18\x0b \x01(\x08\x42\x13\n\x11_interval_seconds\"\xd9\x03\n\x07Suspect\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.memwatch.v1.VerdictState\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\x0c\n\x04root\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x0c\n\x04part\x18\x07 \x01(\t\x12\x0c\n\x04path\x18\x08 \x01(\t\x12\x17\n\x0f\x63ontainer_class\x18\t \x01(\t\x12\x1b\n\x13\x63ontainer_object_id\x18\n \x01(\x04\x12\x17\n\x0f\x63ontainer_count\x18\x0b \x01(\x04\x12\x14\n\x0cobject_class\x18\x0c \x01(\t\x12\x0e\n\x06\x63ounts\x18\r \x03(\x04\x12\x11\n\tnew_count\x18\x0e \x01(\x04\x12\x16\n\x0enew_size_bytes\x18\x0f \x01(\x04\x12\x1b\n\x0enew_per_second\x18\x10 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05share\x18\x11 \x01(\x01\x12\x32\n\x08location\x18\x12 \x01(\x0b\x32\x1b.memwatch.v1.SourceLocationH\x01\x88\x01\x01\x12\x19\n\x11sample_object_ids\x18\x13 \x03(\x04\x42\x11\n\x0f_new_per_secondB\x0b\n\t_location\"L\n\x0eSourceLocation\x12\x0e\n\x06script\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\x12\x0c\n\x04what\x18\x04 \x01(\t\"O\n\x10\x43learedContainer\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\"l\n\nHeapTotals\x12\x14\n\x0cobject_count\x18\x01 \x01(\x04\x12\x1a\n\x12shallow_size_bytes\x18\x02 \x01(\x04\x12\x11\n\trss_bytes\x18\x03 \x01(\x04\x12\x19\n\x11unexplained_bytes\x18\x04 \x01(\x04\"\xe9\x01\n\x0b\x43lassGrowth\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x14\n\x0c\x63ount_before\x18\x02 \x01(\x04\x12\x13\n\x0b\x63ount_after\x18\x03 \x01(\x04\x12!\n\x19shallow_size_before_bytes\x18\x04 \x01(\x04\x12 \n\x18shallow_size_after_bytes\x18\x05 \x01(\x04\x12\x11\n\tnew_count\x18\x06 \x01(\x04\x12\x12\n\ngone_count\x18\x07 \x01(\x04\x12\x16\n\x0enew_size_bytes\x18\x08 \x01(\x04\x12\x17\n\x0fgone_size_bytes\x18\t \x01(\x04\"\x1e\n\x10GetReportRequest\x12\n\n\x02id\x18\x01 \x01(\t\"/\n\x17\x43ompareSnapshotsRequest\x12\x14\n\x0csnapshot_ids\x18\x01 \x03(\t\"O\n\x12ListReportsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListReportsResponse\x12$\n\x07reports\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Report\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x82\x01\n\x0cVerdictState\x12\x1d\n\x19VERDICT_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19VERDICT_STATE_NOT_LEAKING\x10\x01\x12\x19\n\x15VERDICT_STATE_GROWING\x10\x02\x12\x19\n\x15VERDICT_STATE_LEAKING\x10\x03\x32\xf1\x01\n\rReportService\x12?\n\tGetReport\x12\x1d.memwatch.v1.GetReportRequest\x1a\x13.memwatch.v1.Report\x12P\n\x0bListReports\x12\x1f.memwatch.v1.ListReportsRequest\x1a .memwatch.v1.ListReportsResponse\x12M\n\x10\x43ompareSnapshots\x12$.memwatch.v1.CompareSnapshotsRequest\x1a\x13.memwatch.v1.Reportb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memwatch_proto.v1.reports_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICTSTATE']._serialized_start=2021
-  _globals['_VERDICTSTATE']._serialized_end=2151
+  _globals['_VERDICTSTATE']._serialized_start=2044
+  _globals['_VERDICTSTATE']._serialized_end=2174
   _globals['_REPORT']._serialized_start=82
   _globals['_REPORT']._serialized_end=459
   _globals['_VERDICT']._serialized_start=462
-  _globals['_VERDICT']._serialized_end=789
-  _globals['_SUSPECT']._serialized_start=792
-  _globals['_SUSPECT']._serialized_end=1265
-  _globals['_SOURCELOCATION']._serialized_start=1267
-  _globals['_SOURCELOCATION']._serialized_end=1343
-  _globals['_CLEAREDCONTAINER']._serialized_start=1345
-  _globals['_CLEAREDCONTAINER']._serialized_end=1424
-  _globals['_HEAPTOTALS']._serialized_start=1426
-  _globals['_HEAPTOTALS']._serialized_end=1534
-  _globals['_CLASSGROWTH']._serialized_start=1537
-  _globals['_CLASSGROWTH']._serialized_end=1770
-  _globals['_GETREPORTREQUEST']._serialized_start=1772
-  _globals['_GETREPORTREQUEST']._serialized_end=1802
-  _globals['_COMPARESNAPSHOTSREQUEST']._serialized_start=1804
-  _globals['_COMPARESNAPSHOTSREQUEST']._serialized_end=1851
-  _globals['_LISTREPORTSREQUEST']._serialized_start=1853
-  _globals['_LISTREPORTSREQUEST']._serialized_end=1932
-  _globals['_LISTREPORTSRESPONSE']._serialized_start=1934
-  _globals['_LISTREPORTSRESPONSE']._serialized_end=2018
-  _globals['_REPORTSERVICE']._serialized_start=2154
-  _globals['_REPORTSERVICE']._serialized_end=2395
+  _globals['_VERDICT']._serialized_end=812
+  _globals['_SUSPECT']._serialized_start=815
+  _globals['_SUSPECT']._serialized_end=1288
+  _globals['_SOURCELOCATION']._serialized_start=1290
+  _globals['_SOURCELOCATION']._serialized_end=1366
+  _globals['_CLEAREDCONTAINER']._serialized_start=1368
+  _globals['_CLEAREDCONTAINER']._serialized_end=1447
+  _globals['_HEAPTOTALS']._serialized_start=1449
+  _globals['_HEAPTOTALS']._serialized_end=1557
+  _globals['_CLASSGROWTH']._serialized_start=1560
+  _globals['_CLASSGROWTH']._serialized_end=1793
+  _globals['_GETREPORTREQUEST']._serialized_start=1795
+  _globals['_GETREPORTREQUEST']._serialized_end=1825
+  _globals['_COMPARESNAPSHOTSREQUEST']._serialized_start=1827
+  _globals['_COMPARESNAPSHOTSREQUEST']._serialized_end=1874
+  _globals['_LISTREPORTSREQUEST']._serialized_start=1876
+  _globals['_LISTREPORTSREQUEST']._serialized_end=1955
+  _globals['_LISTREPORTSRESPONSE']._serialized_start=1957
+  _globals['_LISTREPORTSRESPONSE']._serialized_end=2041
+  _globals['_REPORTSERVICE']._serialized_start=2177
+  _globals['_REPORTSERVICE']._serialized_end=2418
 # @@protoc_insertion_point(module_scope)

@@ -52,7 +52,7 @@ class Report(_message.Message):
     def __init__(self, id: _Optional[str] = ..., session_id: _Optional[str] = ..., target_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., snapshot_ids: _Optional[_Iterable[str]] = ..., before: _Optional[_Union[HeapTotals, _Mapping]] = ..., after: _Optional[_Union[HeapTotals, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[ClassGrowth, _Mapping]]] = ..., class_count: _Optional[int] = ..., summary: _Optional[str] = ..., json: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("state", "confidence", "summary", "new_size_bytes", "explained_share", "grown_size_bytes", "interval_seconds", "suspects", "left_out_count", "cleared")
+    __slots__ = ("state", "confidence", "summary", "new_size_bytes", "explained_share", "grown_size_bytes", "interval_seconds", "suspects", "left_out_count", "cleared", "told_by_place")
     STATE_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,7 @@ class Verdict(_message.Message):
     SUSPECTS_FIELD_NUMBER: _ClassVar[int]
     LEFT_OUT_COUNT_FIELD_NUMBER: _ClassVar[int]
     CLEARED_FIELD_NUMBER: _ClassVar[int]
+    TOLD_BY_PLACE_FIELD_NUMBER: _ClassVar[int]
     state: VerdictState
     confidence: float
     summary: str
@@ -73,7 +74,8 @@ class Verdict(_message.Message):
     suspects: _containers.RepeatedCompositeFieldContainer[Suspect]
     left_out_count: int
     cleared: _containers.RepeatedCompositeFieldContainer[ClearedContainer]
-    def __init__(self, state: _Optional[_Union[VerdictState, str]] = ..., confidence: _Optional[float] = ..., summary: _Optional[str] = ..., new_size_bytes: _Optional[int] = ..., explained_share: _Optional[float] = ..., grown_size_bytes: _Optional[int] = ..., interval_seconds: _Optional[float] = ..., suspects: _Optional[_Iterable[_Union[Suspect, _Mapping]]] = ..., left_out_count: _Optional[int] = ..., cleared: _Optional[_Iterable[_Union[ClearedContainer, _Mapping]]] = ...) -> None: ...
+    told_by_place: bool
+    def __init__(self, state: _Optional[_Union[VerdictState, str]] = ..., confidence: _Optional[float] = ..., summary: _Optional[str] = ..., new_size_bytes: _Optional[int] = ..., explained_share: _Optional[float] = ..., grown_size_bytes: _Optional[int] = ..., interval_seconds: _Optional[float] = ..., suspects: _Optional[_Iterable[_Union[Suspect, _Mapping]]] = ..., left_out_count: _Optional[int] = ..., cleared: _Optional[_Iterable[_Union[ClearedContainer, _Mapping]]] = ..., told_by_place: _Optional[bool] = ...) -> None: ...
 
 class Suspect(_message.Message):
     __slots__ = ("state", "confidence", "reasons", "root", "name", "kind", "part", "path", "container_class", "container_object_id", "container_count", "object_class", "counts", "new_count", "new_size_bytes", "new_per_second", "share", "location", "sample_object_ids")

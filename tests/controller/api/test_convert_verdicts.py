@@ -43,6 +43,8 @@ def test_every_value_of_the_document_is_typed():
         60,
     )
     assert (found.explained_share, found.left_out_count) == (0.9, 2)
+    assert not found.told_by_place
+    assert verdict_to_pb({"told_by": "place"}).told_by_place
     (suspect,) = found.suspects
     assert suspect.state == pb.VERDICT_STATE_GROWING
     assert (suspect.root, suspect.name, suspect.kind, suspect.part) == (
