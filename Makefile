@@ -9,8 +9,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
-# Tests that meet on the host (the inspector's port, the list of processes) stay on one worker: tests/conftest.py.
-WORKERS ?= 2
+# Programs are waited for more than computed. Without root, tests that would meet on a port stay on one worker: tests/conftest.py.
+WORKERS ?= 4
 PROTOS := $(wildcard proto/memwatch_proto/v1/*.proto)
 
 .PHONY: help hooks hook-wheels demo test check lint types arrows proto proto-check fmt bench wheels images clean

@@ -5,28 +5,30 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import network
+
 HERE = Path(__file__).parent
 
-#: Folders whose tests meet on the host: Node opens its inspector on one port, and an agent sees
-#: every process. They run one after the other, beside the rest.
-_ON_THE_HOST = ("agent", "cli", "e2e", "hook_node")
+#: Folders whose tests meet on a shared network: Node opens its inspector on one port.
+_ON_ONE_NETWORK = ("agent", "cli", "e2e", "hook_node")
 
-#: Folders below them whose services live in network namespaces of their own.
-_ELSEWHERE = (("e2e", "docker"),)
+_OWN_NETWORK = pytest.StashKey[bool]()
 
 
-def pytest_configure() -> None:
-    """Takes SIGINT back: a background job of a shell ignores it, and its children would too."""
+@pytest.hookimpl(trylast=True)  # plugins have met their controller by then
+def pytest_configure(config: pytest.Config) -> None:
+    """Takes SIGINT back, which a background job of a shell ignores; leaves the shared network."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    only_leads = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    config.stash[_OWN_NETWORK] = not only_leads and network.isolate()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the tests of a file together, and all that meet on the host on one worker."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps the tests of a file together, and those that would meet on one worker."""
     for item in items:
         parts = item.path.relative_to(HERE).parts
-        on_the_host = parts[0] in _ON_THE_HOST and parts[:2] not in _ELSEWHERE
-        group = "host" if on_the_host else "/".join(parts)
-        item.add_marker(pytest.mark.xdist_group(group))
+        meets = parts[0] in _ON_ONE_NETWORK and not config.stash[_OWN_NETWORK]
+        item.add_marker(pytest.mark.xdist_group("network" if meets else "/".join(parts)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
