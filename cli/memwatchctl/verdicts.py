@@ -12,7 +12,7 @@ from memwatchctl.output import Output
 from memwatchctl.text import size
 
 if TYPE_CHECKING:
-    from memwatch_proto.v1.reports_pb2 import Report, Suspect
+    from memwatch_proto.v1.reports_pb2 import Report, SourceLocation, Suspect
 
 #: What `--fail-on` may name, and the verdicts that it means.
 FAIL_ON: Mapping[str, tuple[str, ...]] = {
@@ -67,8 +67,16 @@ def _suspect(found: "Suspect", state: str) -> Document:
         "new_bytes": found.new_size_bytes,
         "share": found.share,
         "per_second": found.new_per_second if found.HasField("new_per_second") else None,
-        "where": where and {"script": where.script, "line": where.line, "what": where.what},
+        "where": where and _where(where),
     }
+
+
+def _where(found: "SourceLocation") -> Document:
+    where: Document = {"script": found.script, "line": found.line, "what": found.what}
+    if not found.HasField("original"):
+        return where
+    original = {"script": found.original.script, "line": found.original.line}
+    return {**where, "original": original}
 
 
 def without_verdict(summary: str, verdict: Document) -> str:
@@ -115,11 +123,18 @@ def _suspect_lines(rank: int, suspect: Document) -> list[str]:
     ]
     where = suspect.get("where")
     if where:
-        line = f":{where['line']}" if where.get("line") else ""
-        lines.append(f"   from {where.get('script')}{line} ({where.get('what')})")
+        lines.append(f"   from {_place(where)} ({where.get('what')})")
     why = "; ".join(map(str, suspect.get("why") or []))
     lines.append(f"   {suspect.get('state')} ({_percent(suspect.get('confidence', 0))}): {why}")
     return lines
+
+
+def _place(where: Document) -> str:
+    """A place in words; by its source map first, where there is one."""
+    line = f":{where['line']}" if where.get("line") else ""
+    compiled = f"{where.get('script')}{line}"
+    original = where.get("original")
+    return f"{_place(original)}, compiled to {compiled}" if original else compiled
 
 
 def _percent(share: float) -> str:

@@ -59,6 +59,7 @@ from memwatch_controller.sessions.watchdog import Watchdog
 from memwatch_controller.settings import Settings, is_local
 from memwatch_controller.snapshots import transfer
 from memwatch_controller.snapshots.service import Snapshots
+from memwatch_controller.sources import asking
 from memwatch_controller.store.blobs import BlobStore
 from memwatch_controller.store.database import open_database
 from memwatch_controller.store.metadata import Metadata
@@ -164,7 +165,8 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
         counters = Counters()
         snapshots = Snapshots(metadata, blobs, agents, _now, counters)
         runner = Runner(_analysis_limits(settings))
-        reports = Reports(metadata, blobs, runner, _now, counters)
+        originals = asking(registry, agents)
+        reports = Reports(metadata, blobs, runner, _now, counters, originals)
         heaps = Heaps(metadata, blobs, runner, Queries(), settings.data_dir / "indexes")
         stack.push_async_callback(heaps.close)
         snapshots.on_removed(heaps.forget)

@@ -104,6 +104,15 @@ class SessionState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SourcePlace:
+    """A place in a source file; line and column from 1."""
+
+    script: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
 class MemorySample:
     """Memory of one process and of its cgroup at one instant."""
 

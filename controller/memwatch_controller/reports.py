@@ -21,6 +21,7 @@ from memwatch_controller.errors import (
     SessionNotFinishedError,
 )
 from memwatch_controller.model import Millis, OnAnalysis, Report, Session, SessionState, Snapshot
+from memwatch_controller.sources import Originals, name_originals
 from memwatch_controller.store.blobs import BlobStore, blob_key
 
 #: Classes in a report: the ones that grew most; the rest is in the snapshots.
@@ -79,12 +80,14 @@ class Reports:
         runner: Runner,
         now: Callable[[], Millis],
         counters: Counters | None = None,
+        originals: Originals | None = None,
     ) -> None:
         self._rows = rows
         self._blobs = blobs
         self._runner = runner
         self._now = now
         self._counters = counters or Counters()
+        self._originals = originals
         self._by_hand: dict[str, asyncio.Task[str]] = {}
 
     async def compare(
@@ -182,6 +185,8 @@ class Reports:
     ) -> Report:
         async with self._room(subject, snapshots):
             found = await self._run(subject, snapshots, on_progress)
+        if self._originals:
+            await name_originals(found.verdict, subject.target_id, self._originals)
         time = self._now()
         made = document.document(
             subject.report_id, subject.session_id, subject.target_id, time, snapshots, found

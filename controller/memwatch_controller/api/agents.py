@@ -24,6 +24,9 @@ _MAX_MESSAGE_BYTES = CHUNK_BYTES + 64 * 1024
 #: Calls of one answer; an agent answers them from memory.
 _CALL_SECONDS = 15.0
 
+#: A source map of 64 MB takes about 5 s to read.
+_SOURCES_SECONDS = 40.0
+
 #: A stream that is silent for so long counts as cut: its sender reads a local file.
 _SILENCE_SECONDS = 60.0
 
@@ -165,6 +168,32 @@ class AgentChannels:
         except grpc.RpcError as error:
             raise agent_error(address, error) from error
         return [convert.snapshot_from_pb(snapshot) for snapshot in agent.spooled]
+
+    async def resolve_sources(
+        self, address: str, target_id: str, places: Sequence[model.SourcePlace]
+    ) -> list[model.SourcePlace | None]:
+        """The originals of places in a target's scripts; None where no source map tells one.
+
+        Raises:
+            AgentError: it does not answer, or knows no such target.
+        """
+        request = agents_pb2.ResolveSourcesRequest(
+            target_id=target_id,
+            places=[
+                agents_pb2.SourcePlace(script=p.script, line=p.line, column=p.column)
+                for p in places
+            ],
+        )
+        try:
+            answer = await self._stub(address).ResolveSources(
+                request, metadata=self._metadata, timeout=_SOURCES_SECONDS
+            )
+        except grpc.RpcError as error:
+            raise agent_error(address, error) from error
+        return [
+            model.SourcePlace(p.script, p.line, p.column) if p.script else None
+            for p in answer.originals
+        ]
 
     async def discard(self, address: str, snapshot_id: str) -> None:
         """Lets an agent drop a snapshot.

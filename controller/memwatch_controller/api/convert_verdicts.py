@@ -59,11 +59,13 @@ def _suspect(found: Document) -> pb.Suspect:
 
 
 def _location(found: Document) -> pb.SourceLocation:
+    original = found.get("original")
     return pb.SourceLocation(
         script=found.get("script", ""),
         line=found.get("line", 0),
         column=found.get("column", 0),
         what=found.get("what", ""),
+        original=None if original is None else _location(original),
     )
 
 

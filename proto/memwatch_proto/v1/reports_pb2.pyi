@@ -120,16 +120,18 @@ class Suspect(_message.Message):
     def __init__(self, state: _Optional[_Union[VerdictState, str]] = ..., confidence: _Optional[float] = ..., reasons: _Optional[_Iterable[str]] = ..., root: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., part: _Optional[str] = ..., path: _Optional[str] = ..., container_class: _Optional[str] = ..., container_object_id: _Optional[int] = ..., container_count: _Optional[int] = ..., object_class: _Optional[str] = ..., counts: _Optional[_Iterable[int]] = ..., new_count: _Optional[int] = ..., new_size_bytes: _Optional[int] = ..., new_per_second: _Optional[float] = ..., share: _Optional[float] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., sample_object_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class SourceLocation(_message.Message):
-    __slots__ = ("script", "line", "column", "what")
+    __slots__ = ("script", "line", "column", "what", "original")
     SCRIPT_FIELD_NUMBER: _ClassVar[int]
     LINE_FIELD_NUMBER: _ClassVar[int]
     COLUMN_FIELD_NUMBER: _ClassVar[int]
     WHAT_FIELD_NUMBER: _ClassVar[int]
+    ORIGINAL_FIELD_NUMBER: _ClassVar[int]
     script: str
     line: int
     column: int
     what: str
-    def __init__(self, script: _Optional[str] = ..., line: _Optional[int] = ..., column: _Optional[int] = ..., what: _Optional[str] = ...) -> None: ...
+    original: SourceLocation
+    def __init__(self, script: _Optional[str] = ..., line: _Optional[int] = ..., column: _Optional[int] = ..., what: _Optional[str] = ..., original: _Optional[_Union[SourceLocation, _Mapping]] = ...) -> None: ...
 
 class ClearedContainer(_message.Message):
     __slots__ = ("path", "state", "counts", "reason")
