@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
-# Programs are waited for more than computed. Without root, tests that would meet on a port stay on one worker: tests/conftest.py.
+# Programs are waited for more than computed. Without root, tests that would meet on a port wait for each other: tests/conftest.py.
 WORKERS ?= 4
 PROTOS := $(wildcard proto/memwatch_proto/v1/*.proto)
 
@@ -38,7 +38,7 @@ demo: $(VENV)/hook-built
 test: $(VENV)/hook-built
 	@$(BIN)/python -m tests.support.runtimes
 	@$(BIN)/python -m tests.support.fork_addon
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS) $(ARGS)
 
 # deploy/docker/hooks.py puts what is here into images. Without a compiler the hooks work, slower.
 hooks: $(VENV)/installed

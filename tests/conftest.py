@@ -1,6 +1,10 @@
 """What every test folder shares: who runs beside whom, and the closing summary of skips."""
 
+import fcntl
+import os
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +27,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_OWN_NETWORK] = not only_leads and network.isolate()
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps the tests of a file together, and those that would meet on one worker."""
-    for item in items:
-        parts = item.path.relative_to(HERE).parts
-        meets = parts[0] in _ON_ONE_NETWORK and not config.stash[_OWN_NETWORK]
-        item.add_marker(pytest.mark.xdist_group("network" if meets else "/".join(parts)))
+@pytest.fixture(autouse=True)
+def _alone_on_the_network(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Lets tests that would meet on a port run one after the other, whichever workers run them.
+
+    Groups of pytest-xdist would do, but are without effect since pytest 9.2.
+    """
+    folder = request.path.relative_to(HERE).parts[0]
+    if request.config.stash[_OWN_NETWORK] or folder not in _ON_ONE_NETWORK:
+        yield
+        return
+    with (Path(tempfile.gettempdir()) / f"memwatch-tests-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

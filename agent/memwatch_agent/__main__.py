@@ -6,6 +6,8 @@ import signal
 import socket
 import sys
 
+_ENDS = {signal.SIGTERM, signal.SIGINT}
+
 
 def main() -> int:
     """Runs an agent until SIGTERM; the exit code."""
@@ -20,15 +22,16 @@ def main() -> int:
 
         return asyncio.run(app.run(settings))
     except AgentError as error:
+        stays = "--stay" in sys.argv[1:]
+        if stays:  # before anybody reads that it has failed: SIGTERM would end it with a signal
+            signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
         print(f"memwatch-agent: {error}", file=sys.stderr, flush=True)  # noqa: T201
-        return _wait() if "--stay" in sys.argv[1:] else 2
+        return _wait() if stays else 2
 
 
 def _wait() -> int:
     """Does nothing until SIGTERM: a container that ends would be started again for ever."""
-    ends = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    signal.sigwait(ends)
+    signal.sigwait(_ENDS)
     return 0
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from memwatch_agent import started
-from tests.support.processes import free_port, wait_until
+from tests.support.processes import free_port
 from tests.support.stack import program_env
 
 
@@ -54,13 +54,5 @@ def test_agent_that_cannot_start_stays():
         assert agent.stderr
         assert "cannot" in agent.stderr.readline()
         assert agent.poll() is None
-        wait_until(lambda: waits(agent.pid), 10)
         agent.send_signal(signal.SIGTERM)
         assert agent.wait(10) == 0
-
-
-def waits(pid):
-    """Whether SIGTERM is blocked: the process waits for it."""
-    with open(f"/proc/{pid}/status") as file:
-        blocked = next(line for line in file if line.startswith("SigBlk:"))
-    return bool(int(blocked.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
