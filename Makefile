@@ -38,7 +38,7 @@ demo: $(VENV)/hook-built
 test: $(VENV)/hook-built
 	@$(BIN)/python -m tests.support.runtimes
 	@$(BIN)/python -m tests.support.fork_addon
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 # deploy/docker/hooks.py puts what is here into images. Without a compiler the hooks work, slower.
 hooks: $(VENV)/installed
