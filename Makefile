@@ -38,6 +38,7 @@ demo: $(VENV)/hook-built
 test: $(VENV)/hook-built
 	@$(BIN)/python -m tests.support.runtimes
 	@$(BIN)/python -m tests.support.fork_addon
+	@$(BIN)/python -m tests.support.engine
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 # deploy/docker/hooks.py puts what is here into images. Without a compiler the hooks work, slower.

@@ -113,7 +113,8 @@ def test_no_end_of_a_child_is_the_apps(tmp_path, limited):
     with captured(tmp_path, limited, "py") as (app, capture):
         allow(limited, 30 * MB)
         failed = capture("room", force=True)
-        assert "were left under the memory limit" in failed.details()
+        # The guard looks every 20 ms; a kernel that is faster kills the child, never the app.
+        assert re.search("left under the memory limit|killed by signal 9", failed.details())
 
         allow(limited, 400 * MB)
         failed = while_walking(app, capture, "crash", MB, crash)

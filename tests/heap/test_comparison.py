@@ -51,12 +51,12 @@ def test_gives_classes_totals_and_verdict_of_one_reading(files, monkeypatch):
     assert any("50.heapsnapshot" in doing for doing, _ in told)
 
 
-def test_leaves_the_verdict_out_where_ids_do_not_compare(files, monkeypatch):
-    """Whoever asks decides from the classes; nothing is examined then."""
-    monkeypatch.setattr(verdict, "find_basis", lambda *_: pytest.fail("examined"))
+def test_tells_by_place_where_ids_do_not_compare(files):
+    """Whoever asks decides from the classes; objects are then told by the ways to them."""
     found = compare_snapshots(files, keeps_ids=lambda rows: len(rows) == 0)
 
-    assert (found.verdict, len(found.totals)) == (None, 3)
+    assert found.verdict
+    assert (found.verdict.told_by, found.by_id, len(found.totals)) == ("place", False, 3)
 
 
 def test_a_failing_verdict_costs_no_figures(files, monkeypatch):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,8 @@ def test_a_dump_waits_for_nobody(big, hook_dir):
     """A dump is finished while its reader sleeps; it has no name, and comes whole with RESULT."""
     target, _, client = big
     before = open_descriptors(target.pid)
-    begin(client, target, format="dump")
+    client.request("heap", gc=False, format="dump")
+    time.sleep(0.5)  # nobody reads meanwhile
     wait_until(lambda: child_of(target.pid) is None)
     assert {path.suffix for path in hook_dir.iterdir()} == {".sock", ""}  # the socket and the log
     answer = client.answer()

@@ -215,3 +215,15 @@ def _unmount(folder: Path) -> None:
     for line in reversed(mounts):
         if str(folder) in line:
             subprocess.run(["umount", "--lazy", line.split()[1]], check=False)
+
+
+def prepare() -> None:
+    """Collects what images are made of, while there is a network: the tests have none."""
+    if not missing():
+        subprocess.run(
+            ["make", "--no-print-directory", "wheels", "hooks"], cwd=runtimes.ROOT, check=True
+        )
+
+
+if __name__ == "__main__":
+    prepare()

@@ -59,7 +59,7 @@ class Types(Kind):
         if self.order.gc:
             self.timed(gc.collect)
         at = time.time()
-        rows = self._by_pympler() if self._method == "pympler" else self._by_collector()
+        rows = self._rows()
         rows.sort(key=lambda row: (row[2], row[1]), reverse=True)
         kept = rows[: min(MAX_ROWS, self.order.max_bytes // ROW_BYTES // 2)]
         return {
@@ -80,6 +80,15 @@ class Types(Kind):
             del objects[-SLICE:]
             sleep(0)
         return [[classes.class_name(row[0]), row[1], row[2]] for row in found.values()]
+
+    def _rows(self) -> list[list[Any]]:
+        if self._method == "pympler":
+            try:
+                return self._by_pympler()
+            except Exception as cause:  # noqa: BLE001 - it asks the app's own objects for their class
+                self.notes.append(f"pympler was not used: {type(cause).__name__}: {cause}"[:200])
+                self._method = "gc"
+        return self._by_collector()
 
     def _by_pympler(self) -> list[list[Any]]:
         # Like this the package stays no dependency of ours, for tools that look too.

@@ -48,7 +48,6 @@ def engine() -> Iterator[Engine]:
     with engines.engine() as started:
         engines.import_node(started, "local/node:test")
         engines.import_python(started, "local/python:test")
-        subprocess.run(["make", "wheels", "hooks"], cwd=ROOT, check=True)
         for name in ("agent", "init"):
             build(started, name)
         yield started
