@@ -1,9 +1,11 @@
 """Recordings in this very process: what they find, and that nothing of them stays."""
 
 import json
+import sys
 import threading
 import tracemalloc
 import types as stdlib_types
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +45,9 @@ def test_types_before_and_after(monkeypatch, method):
     """Two looks, and what was made in between is in the second."""
     if method == "gc":
         monkeypatch.setattr(types, "has_package", lambda name: False)
+    if "django.conf" in sys.modules:  # of another test here: its settings raise until configured
+        configured = SimpleNamespace()
+        monkeypatch.setattr(sys.modules["django.conf"].settings, "_wrapped", configured)
     kept: list[Planted] = []
     data, facts = record(
         kind="types",
