@@ -6,17 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
+from memwatch_controller import flags
 from memwatch_controller.errors import StartError
+from memwatch_controller.flags import LOG_LEVELS, Parser, address_of, choice_of, number_of
 from memwatch_controller.store.retention import Policy
 
 ENV_PREFIX = "MEMWATCH_CONTROLLER_"
 
-LOG_LEVELS = ("debug", "info", "warning", "error")
-
 _LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d+")
-_HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,6 @@ class Settings:
     host: str
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends the program with exit code 2."""
-        self.exit(2, f"{self.prog}: cannot start: {message}; see --help\n")
-
-
 _FLAGS = (
     ("listen", "ADDR", "host:port or unix:/path of the gRPC server", "127.0.0.1:9466"),
     ("http-listen", "ADDR", "the same of the HTTP server, or 'off'", "127.0.0.1:9467"),
@@ -117,12 +107,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
         SystemExit: `--help`, or a flag that does not exist.
     """
     given = _parser().parse_args(argv)
-    defaults = {flag.replace("-", "_"): default for flag, _, _, default in _FLAGS}
-
-    def value(name: str) -> str:
-        flag = getattr(given, name)
-        return str(environ.get(ENV_PREFIX + name.upper(), defaults[name]) if flag is None else flag)
-
+    value = flags.reader(given, _FLAGS, environ, ENV_PREFIX)
     listen, http = address_of("--listen", value("listen")), value("http_listen")
     data_dir = Path(value("data_dir") or _default_data_dir())
     cert, key, authority = _tls(value("tls_cert"), value("tls_key"), value("tls_ca"))
@@ -175,9 +160,7 @@ def _parser() -> argparse.ArgumentParser:
         f"Every flag has a twin {ENV_PREFIX}<FLAG>, such as {ENV_PREFIX}LISTEN. "
         "The token is also taken from MEMWATCH_TOKEN.",
     )
-    for flag, metavar, text, default in _FLAGS:
-        shown = f"{text} ({default})" if default else text
-        parser.add_argument(f"--{flag}", metavar=metavar, help=shown)
+    flags.declare(parser, _FLAGS)
     parser.add_argument(
         "--insecure-no-auth",
         action="store_true",
@@ -199,20 +182,6 @@ def _check_auth(settings: Settings) -> None:
                 raise StartError(f"--insecure-no-auth on '{address}'", cause)
 
 
-def address_of(name: str, text: str) -> str:
-    """An address that may be listened on.
-
-    Raises:
-        StartError: it is none.
-    """
-    if text.startswith("unix:") and len(text) > len("unix:") and "\0" not in text:
-        return text
-    match = _HOST_PORT.fullmatch(text)
-    if match is None or int(match[2]) > 65_535:
-        raise StartError(f"{name} {text!r}", "it is no address; write host:port or unix:/path")
-    return text
-
-
 def _tls(cert: str, key: str, authority: str) -> tuple[Path | None, Path | None, Path | None]:
     if bool(cert) != bool(key):
         raise StartError("--tls-cert", "it goes together with --tls-key; pass both")
@@ -221,32 +190,6 @@ def _tls(cert: str, key: str, authority: str) -> tuple[Path | None, Path | None,
             raise StartError(f"{name} {path!r}", "it cannot be read; check path and rights")
     files = (Path(path) if path else None for path in (cert, key, authority))
     return next(files), next(files), next(files)
-
-
-def choice_of(name: str, text: str, choices: Sequence[str]) -> str:
-    """One of the choices.
-
-    Raises:
-        StartError: it is none of them.
-    """
-    if text.lower() not in choices:
-        raise StartError(f"{name} {text!r}", f"it is none of {', '.join(choices)}")
-    return text.lower()
-
-
-def number_of(name: str, text: str, least: float, most: float) -> float:
-    """A number within its limits.
-
-    Raises:
-        StartError: it is none, or beyond them.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not least <= number <= most:
-        raise StartError(f"{name} {text!r}", f"expected a number from {least:g} to {most:g}")
-    return number
 
 
 def _default_data_dir() -> str:

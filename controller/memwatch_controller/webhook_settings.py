@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from memwatch_controller import flags
 from memwatch_controller.errors import StartError
+from memwatch_controller.flags import LOG_LEVELS, Parser, address_of, choice_of, number_of
 from memwatch_controller.injection.parts import Settings as Injection
 from memwatch_controller.injection.reviews import SYSTEM_NAMESPACES
-from memwatch_controller.settings import LOG_LEVELS, Parser, address_of, choice_of, number_of
 from memwatch_proto import __version__
 
 ENV_PREFIX = "MEMWATCH_WEBHOOK_"
@@ -58,13 +59,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> WebhookSettings:
         SystemExit: `--help`, or a flag that does not exist.
     """
     given = _parser().parse_args(argv)
-    defaults = {flag.replace("-", "_"): default for flag, _, _, default in _FLAGS}
-
-    def value(flag: str) -> str:
-        found = getattr(given, flag)
-        twin = environ.get(ENV_PREFIX + flag.upper(), defaults[flag])
-        return str(twin if found is None else found)
-
+    value = flags.reader(given, _FLAGS, environ, ENV_PREFIX)
     user = int(number_of("--fallback-user", value("fallback_user"), -1, 2**31))
     injection = Injection(
         version=__version__,
@@ -108,7 +103,5 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Every flag has a twin {ENV_PREFIX}<FLAG>. The namespace of POD_NAMESPACE is left "
         "alone.",
     )
-    for flag, metavar, text, default in _FLAGS:
-        shown = f"{text} ({default})" if default else text
-        parser.add_argument(f"--{flag}", metavar=metavar, help=shown)
+    flags.declare(parser, _FLAGS)
     return parser

@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from memwatch_controller import flags
 from memwatch_controller.errors import StartError
-from memwatch_controller.settings import (
-    ENV_PREFIX,
-    LOG_LEVELS,
-    Parser,
-    address_of,
-    choice_of,
-    number_of,
-)
+from memwatch_controller.flags import LOG_LEVELS, Parser, address_of, choice_of, number_of
+from memwatch_controller.settings import ENV_PREFIX
 
 #: Where blobs may lie that several machines read.
 _REMOTE = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "https")
@@ -68,13 +63,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], name: str) -> WorkerS
         SystemExit: `--help`, or a flag that does not exist.
     """
     given = _parser().parse_args(argv)
-    defaults = {flag.replace("-", "_"): default for flag, _, _, default in _FLAGS}
-
-    def value(flag: str) -> str:
-        found = getattr(given, flag)
-        twin = environ.get(ENV_PREFIX + flag.upper(), defaults[flag])
-        return str(twin if found is None else found)
-
+    value = flags.reader(given, _FLAGS, environ, ENV_PREFIX)
     http = value("http_listen")
     settings = WorkerSettings(
         database_url=value("database_url"),
@@ -121,9 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         "queue in the controller's database, reads the snapshots from its store, writes reports.",
         epilog=f"Every flag has a twin {ENV_PREFIX}<FLAG>, the same as the controller's.",
     )
-    for flag, metavar, text, default in _FLAGS:
-        shown = f"{text} ({default})" if default else text
-        parser.add_argument(f"--{flag}", metavar=metavar, help=shown)
+    flags.declare(parser, _FLAGS)
     return parser
 
 
