@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from memwatch_controller.errors import ControllerError
 from memwatch_controller.profile import ProfileState
+from memwatch_controller.transitions import follow
 
 
 class Event(StrEnum):
@@ -36,30 +36,13 @@ TRANSITIONS: Mapping[ProfileState, Mapping[Event, ProfileState]] = {
 }
 
 
-class ImpossibleTransitionError(ControllerError):
-    """The table has no such transition: a fault in memwatch."""
-
-    def __init__(self, state: ProfileState, event: Event) -> None:
-        self.state = state
-        self.event = event
-
-    def __str__(self) -> str:
-        return (
-            f"cannot apply '{self.event}' to a profile that is {self.state}: "
-            "there is no such transition; please report this"
-        )
-
-
 def next_state(state: ProfileState, event: Event) -> ProfileState:
     """The state after an event.
 
     Raises:
         ImpossibleTransitionError: the table has no such transition.
     """
-    try:
-        return TRANSITIONS[state][event]
-    except KeyError:
-        raise ImpossibleTransitionError(state, event) from None
+    return follow(TRANSITIONS, "a profile", state, event)
 
 
 def is_finished(state: ProfileState) -> bool:

@@ -8,8 +8,8 @@ that is still going on, so that a fleet waits only when all of it waits.
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from memwatch_controller.errors import ControllerError
 from memwatch_controller.model import SessionState
+from memwatch_controller.transitions import follow
 
 
 class Event(StrEnum):
@@ -50,30 +50,13 @@ TRANSITIONS: Mapping[SessionState, Mapping[Event, SessionState]] = {
 CAPTURING = frozenset({_BEFORE, _AFTER})
 
 
-class ImpossibleTransitionError(ControllerError):
-    """The table has no such transition: a fault in memwatch."""
-
-    def __init__(self, state: SessionState, event: Event) -> None:
-        self.state = state
-        self.event = event
-
-    def __str__(self) -> str:
-        return (
-            f"cannot apply '{self.event}' to a session's target that is {self.state}: "
-            "there is no such transition; please report this"
-        )
-
-
 def next_state(state: SessionState, event: Event) -> SessionState:
     """The state after an event.
 
     Raises:
         ImpossibleTransitionError: the table has no such transition.
     """
-    try:
-        return TRANSITIONS[state][event]
-    except KeyError:
-        raise ImpossibleTransitionError(state, event) from None
+    return follow(TRANSITIONS, "a session's target", state, event)
 
 
 def is_finished(state: SessionState) -> bool:

@@ -7,10 +7,10 @@ from memwatch_controller.profiles.states import (
     FINISHED,
     TRANSITIONS,
     Event,
-    ImpossibleTransitionError,
     is_finished,
     next_state,
 )
+from memwatch_controller.transitions import ImpossibleTransitionError
 
 
 def test_every_state_is_in_the_table_and_can_be_reached():

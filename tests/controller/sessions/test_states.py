@@ -9,11 +9,11 @@ from memwatch_controller.sessions.states import (
     CAPTURING,
     TRANSITIONS,
     Event,
-    ImpossibleTransitionError,
     derive,
     is_finished,
     next_state,
 )
+from memwatch_controller.transitions import ImpossibleTransitionError
 
 S = SessionState
 OPEN = [S.PENDING, S.CAPTURING_BEFORE, S.WAITING, S.CAPTURING_AFTER, S.ANALYSING]
