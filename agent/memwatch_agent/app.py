@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -238,38 +238,23 @@ class Agent:
         return await self._figures.described()
 
     def _background(self) -> list[Coroutine[Any, Any, None]]:
-        work = [self._tidy(), self._look(), self._collect()]
+        work = [
+            # Those that an agent before this one was killed over, or could not shut.
+            _repeated(
+                "shut inspectors that were left open", self._attach.close_leftovers, TIDY_SECONDS
+            ),
+            _repeated("take in sampled profiles", self._sampled.collect, COLLECT_SECONDS),
+        ]
+        if self._settings.metrics_listen:
+            work.append(_repeated("look for targets", self._look, LOOK_SECONDS))
         if self._settings.controller:
             work.append(self._link.run())
         return work
 
     async def _look(self) -> None:
         """Keeps the figures of /metrics fresh where no heartbeat does."""
-        while self._settings.metrics_listen:
-            try:
-                if not self._link.connected:
-                    await self.targets()
-            except Exception:  # noqa: BLE001 the outermost loop of this task: it must go on
-                _log.exception("cannot look for targets")
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _collect(self) -> None:
-        """Takes in what services recorded by themselves."""
-        while True:
-            try:
-                await self._sampled.collect()
-            except Exception:  # noqa: BLE001 the outermost loop of this task: it must go on
-                _log.exception("cannot take in sampled profiles")
-            await asyncio.sleep(COLLECT_SECONDS)
-
-    async def _tidy(self) -> None:
-        """Shuts inspectors that an agent before this one was killed over, or could not shut."""
-        while True:
-            try:
-                await self._attach.close_leftovers()
-            except Exception:  # noqa: BLE001 the outermost loop of this task: it must go on
-                _log.exception("cannot shut inspectors that were left open")
-            await asyncio.sleep(TIDY_SECONDS)
+        if not self._link.connected:
+            await self.targets()
 
     def _server(self) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
         settings = self._settings
@@ -311,6 +296,16 @@ class Agent:
             return grpc.aio.insecure_channel(settings.controller, keepalive.CHANNEL_OPTIONS)
         credentials = grpc.ssl_channel_credentials(settings.tls_ca.read_bytes())
         return grpc.aio.secure_channel(settings.controller, credentials, keepalive.CHANNEL_OPTIONS)
+
+
+async def _repeated(doing: str, work: Callable[[], Awaitable[object]], seconds: float) -> None:
+    """Does a piece of work again and again; one that fails is told in the log, and comes again."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 the outermost loop of this task: it must go on
+            _log.exception(f"cannot {doing}")
+        await asyncio.sleep(seconds)
 
 
 def _drain_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
