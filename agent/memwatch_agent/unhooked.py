@@ -28,7 +28,8 @@ CLOCK_SECONDS = 2.0
 MARK = b"__memwatch_bootstrap__"
 
 _OFF = ("off", "0", "no", "false")
-# Named like the installers and builders that hook/bootstrap/sitecustomize.py stays out of.
+# Installers and builders, which the hook stays out of: memwatch_hook.bootstrap.TOOLS, which nothing
+# here may import. A test compares the two.
 _TOOLS = frozenset(
     (
         "pip",

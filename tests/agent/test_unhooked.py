@@ -16,6 +16,7 @@ from memwatch_agent.processes import ProcessTable
 from memwatch_agent.sampling import Sampler
 from memwatch_agent.targets import Roster
 from memwatch_agent.unhooked import Facts, why
+from memwatch_hook import bootstrap
 from tests.agent.fakes import PLACE, found
 from tests.support.processes import running, wait_until
 from tests.support.runtimes import ROOT
@@ -130,3 +131,9 @@ async def test_real_processes_are_told_why(tmp_path):
     reasons = {target.found.pid: target.unavailable for target in targets}
     for pid, reason in expected.items():
         assert reason in reasons[pid] if reason else reasons[pid] == "", (reason, reasons[pid])
+
+
+def test_tools_are_those_of_the_hook():
+    """What the hook stays out of is what the agent says it stays out of; memwatch is no target."""
+    ours = {tool for tool in bootstrap.TOOLS if tool.startswith("memwatch")}
+    assert bootstrap.TOOLS - ours == unhooked._TOOLS
