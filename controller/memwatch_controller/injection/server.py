@@ -3,7 +3,7 @@
 import json
 from collections import Counter as Tally
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +89,6 @@ def expiry_of(certificate: Path | None) -> datetime | None:
         return x509.load_pem_x509_certificate(data).not_valid_after_utc if data else None
     except (OSError, ValueError):
         return None
-
-
-def days_left(expiry: datetime, now: datetime | None = None) -> float:
-    """Days until a certificate ends; negative after it."""
-    return (expiry - (now or datetime.now(UTC))).total_seconds() / 86_400
 
 
 def create(webhook: Webhook) -> FastAPI:

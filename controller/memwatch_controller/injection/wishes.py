@@ -88,11 +88,6 @@ def wish_of(pod: Mapping[str, Any]) -> Wish | None:
     )
 
 
-def is_injected(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod says that it has been through the webhook."""
-    return INJECTED in _annotations(pod)
-
-
 def _annotations(pod: Mapping[str, Any]) -> Mapping[str, str]:
     found = (pod.get("metadata") or {}).get("annotations") or {}
     return {str(key): str(value) for key, value in found.items()}
