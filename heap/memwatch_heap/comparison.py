@@ -23,7 +23,7 @@ from memwatch_heap.identification import (
     skeleton,
 )
 from memwatch_heap.report import Verdict, by_place
-from memwatch_heap.verdict import Snapshot, conclude, examine, load
+from memwatch_heap.verdict import Snapshot, check_given, conclude, examine, load
 
 # What the parts weigh in the time that all takes, measured on heaps of 90 to 230 MB.
 _READING, _COUNTING, _EXAMINING, _JUDGING = 2.0, 1.0, 4.0, 3.0
@@ -87,10 +87,7 @@ def compare_snapshots(
         SnapshotError: one cannot be read.
         ValueError: fewer than two snapshots, or as many times as there are not snapshots.
     """
-    if len(snapshots) < 2:
-        raise ValueError(f"cannot compare {len(snapshots)} snapshot(s): at least two are needed")
-    if times is not None and len(times) != len(snapshots):
-        raise ValueError(f"cannot compare: {len(snapshots)} snapshots, but {len(times)} times")
+    check_given(snapshots, times)
     course = Course(tell, _weight(len(snapshots)))
     labels: Sequence[str | None] = names or [None] * len(snapshots)
     return _Comparing(list(zip(snapshots, labels, strict=True)), course, on_failure).run(

@@ -55,16 +55,25 @@ def explain(
         SnapshotError: one cannot be read.
         ValueError: fewer than two snapshots, or as many times as there are not snapshots.
     """
-    if len(snapshots) < 2:
-        raise ValueError(f"cannot compare {len(snapshots)} snapshot(s): at least two are needed")
-    if times is not None and len(times) != len(snapshots):
-        raise ValueError(f"cannot compare: {len(snapshots)} snapshots, but {len(times)} times")
+    check_given(snapshots, times)
     names = Names()
     course = Course(tell, len(snapshots) * (_READING + _EXAMINING) + _JUDGING)
     ledgers = [_examined(snapshot, names, course)[0] for snapshot in snapshots[:-1]]
     last = _examined(snapshots[-1], names, course)
     course.begin("judging what has grown", _JUDGING)
     return conclude(ledgers, last, names, times)
+
+
+def check_given(snapshots: Sequence[Snapshot], times: Sequence[float] | None) -> None:
+    """Sees that there is something to compare.
+
+    Raises:
+        ValueError: fewer than two snapshots, or as many times as there are not snapshots.
+    """
+    if len(snapshots) < 2:
+        raise ValueError(f"cannot compare {len(snapshots)} snapshot(s): at least two are needed")
+    if times is not None and len(times) != len(snapshots):
+        raise ValueError(f"cannot compare: {len(snapshots)} snapshots, but {len(times)} times")
 
 
 def conclude(
