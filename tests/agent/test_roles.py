@@ -58,5 +58,5 @@ def test_pm2_is_known_in_both_of_its_modes():
     assert pm2_of({"name": "shop", "pm_id": "3"}) == Pm2("shop", "3")
     assert pm2_of({"pm2_env": packed}) == Pm2("shop", "3")
     assert pm2_of({"pm2_env": "[" * 100_000}) == pm2_of({"name": "shop"}) == Pm2()
-    assert role_of(("PM2 v5.4.2: God Daemon (/root/.pm2)",), {}, leads=True) == "pm2 daemon"
+    assert role_of(("PM2 v5.4.2: God Daemon (/home/node/.pm2)",), {}, leads=True) == "pm2 daemon"
     assert role_of(("node", "app.js"), {}, leads=False) == ""
