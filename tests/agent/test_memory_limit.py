@@ -15,10 +15,10 @@ import pytest
 from tests.agent.test_app import Agent
 from tests.hook.client import ERROR, connected, wait_for_sockets
 from tests.hook.walkers import environment
+from tests.support.memory_group import allow, memory_group, oom_kills
 from tests.support.processes import running, wait_until
 
 pytestmark = pytest.mark.root
-HIERARCHY = Path("/sys/fs/cgroup/memory")
 MB = 1 << 20
 
 # Some 60 MB; takes as many bytes as the file `eat` says, as a busy app may at any moment.
@@ -37,17 +37,8 @@ while True:
 @pytest.fixture
 def limited():
     """A memory cgroup of its own, or the test is skipped."""
-    folder = HIERARCHY / f"memwatch-test-{os.getpid()}"
-    try:
-        folder.mkdir()
-    except OSError as cause:
-        pytest.skip(f"no memory cgroup (v1) can be made here: {cause.strerror}")
-    yield folder
-    for _ in range(50):
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-            return
-        time.sleep(0.1)
+    with memory_group() as folder:
+        yield folder
 
 
 @contextlib.contextmanager
@@ -74,12 +65,6 @@ def outcome(stub, target_id, request_id, options):
         return stub.capture(target_id, request_id, **options)
     except grpc.RpcError as error:
         return error
-
-
-def allow(limited: Path, headroom: int) -> None:
-    """Sets the group's limit so much above what it uses."""
-    used = int((limited / "memory.usage_in_bytes").read_text())
-    (limited / "memory.limit_in_bytes").write_text(str((used + headroom) // 4096 * 4096))
 
 
 def children(pid: int) -> list[int]:
@@ -134,6 +119,7 @@ def killed_for_memory(tmp_path, limited, pid):
     Without an agent, which would have seen it coming and ended the child itself.
     """
     allow(limited, 80 * MB)
+    before = oom_kills(limited)
     [path] = wait_for_sockets(tmp_path, pid=pid)
     with connected(path) as client:
         client.request("heap", format="dump", gc=False)
@@ -142,7 +128,7 @@ def killed_for_memory(tmp_path, limited, pid):
         answer = client.answer()
     assert (answer.kind, answer.body["reason"]) == (ERROR, "CHILD_FAILED")
     assert "killed by signal 9" in answer.body["message"]
-    assert oom_kills(limited) == 1
+    assert oom_kills(limited) == before + 1
     wait_until(lambda: not (tmp_path / "eat").exists(), what="the app to get its memory")
 
 
@@ -183,8 +169,3 @@ def eat(tmp_path: Path, limited: Path) -> None:
     limit = int((limited / "memory.limit_in_bytes").read_text())
     (tmp_path / "eat.new").write_text(str(limit - used + 10 * MB))
     (tmp_path / "eat.new").rename(tmp_path / "eat")
-
-
-def oom_kills(limited: Path) -> int:
-    words = dict(line.split() for line in (limited / "memory.oom_control").read_text().splitlines())
-    return int(words["oom_kill"])

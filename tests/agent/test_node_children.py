@@ -1,10 +1,8 @@
 """What becomes of a loaded Express server whose forked children hang, crash or lack memory."""
 
 import asyncio
-import contextlib
 import os
 import signal
-import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +15,10 @@ from tests.agent.drivers.apps import node
 from tests.agent.test_app import Agent
 from tests.hook_node.forking import Peer, addon
 from tests.support import runtimes
+from tests.support.memory_group import allow, memory_group, oom_kills
 from tests.support.node_apps import App, Running, load, started
 from tests.support.processes import wait_until
 
-HIERARCHY = Path("/sys/fs/cgroup/memory")
 MB = 1 << 20
 NEVER = common_pb2.PAUSE_MODE_NEVER
 
@@ -101,28 +99,8 @@ async def test_an_agent_that_is_killed_takes_the_child_along(tmp_path):
 @pytest.fixture
 def limited():
     """A memory cgroup of its own, or the test is skipped."""
-    folder = HIERARCHY / f"memwatch-node-{os.getpid()}"
-    try:
-        folder.mkdir()
-    except OSError as cause:
-        pytest.skip(f"no memory cgroup (v1) can be made here: {cause.strerror}")
-    yield folder
-    for _ in range(50):
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-            return
-        time.sleep(0.1)
-
-
-def allow(limited: Path, headroom: int) -> None:
-    """Sets the group's limit so much above what it uses."""
-    used = int((limited / "memory.usage_in_bytes").read_text())
-    (limited / "memory.limit_in_bytes").write_text(str((used + headroom) // 4096 * 4096))
-
-
-def oom_kills(limited: Path) -> int:
-    words = dict(line.split() for line in (limited / "memory.oom_control").read_text().splitlines())
-    return int(words["oom_kill"])
+    with memory_group() as folder:
+        yield folder
 
 
 @pytest.mark.root
