@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from memwatchctl import app, durations
+from memwatchctl import app, deleting, durations
 from memwatchctl.errors import ExitCode, ProfileError, exit_code
 from memwatchctl.options import group, millis
 from memwatchctl.output import Column, Output, plain, word
@@ -238,14 +238,9 @@ def report(
 @click.pass_context
 def delete(context: click.Context, profiles: tuple[str, ...]) -> None:
     """Delete finished profiles with their artifacts."""
-    out = app.output(context)
-    with app.controller(context) as controller:
-        for profile in profiles:
-            controller.delete_profile(profile)
-            if out.is_table:
-                out.line(f"profile {profile} is deleted")
-    if not out.is_table:
-        out.document({"deleted": list(profiles)})
+    deleting.delete_each(
+        context, "profile", profiles, lambda controller, name: controller.delete_profile(name)
+    )
 
 
 @command.command("cleanup")

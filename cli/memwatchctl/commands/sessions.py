@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memwatchctl import app, durations
+from memwatchctl import app, deleting, durations
 from memwatchctl.commands import snapshots
 from memwatchctl.options import group
 from memwatchctl.output import Column, Output, plain, word
@@ -125,14 +125,9 @@ def cancel(context: click.Context, sessions: tuple[str, ...]) -> None:
 @click.pass_context
 def delete(context: click.Context, sessions: tuple[str, ...]) -> None:
     """Delete finished sessions with their snapshots and reports."""
-    out = app.output(context)
-    with app.controller(context) as controller:
-        for session in sessions:
-            controller.delete_session(session)
-            if out.is_table:
-                out.line(f"session {session} is deleted")
-    if not out.is_table:
-        out.document({"deleted": list(sessions)})
+    deleting.delete_each(
+        context, "session", sessions, lambda controller, name: controller.delete_session(name)
+    )
 
 
 def show(out: Output, session: "Session") -> None:

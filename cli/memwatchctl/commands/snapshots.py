@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memwatchctl import app
+from memwatchctl import app, deleting
 from memwatchctl.options import group
 from memwatchctl.output import Column, Output, plain, word
 from memwatchctl.text import age, size
@@ -154,14 +154,9 @@ def upload(
 @click.pass_context
 def delete(context: click.Context, snapshots: tuple[str, ...]) -> None:
     """Delete snapshots; one that an unfinished session needs is kept."""
-    out = app.output(context)
-    with app.controller(context) as controller:
-        for snapshot in snapshots:
-            controller.delete_snapshot(snapshot)
-            if out.is_table:
-                out.line(f"snapshot {snapshot} is deleted")
-    if not out.is_table:
-        out.document({"deleted": list(snapshots)})
+    deleting.delete_each(
+        context, "snapshot", snapshots, lambda controller, name: controller.delete_snapshot(name)
+    )
 
 
 @command.command("cleanup")
