@@ -237,10 +237,15 @@ class ReplacedError(ControllerError):
         )
 
 
-class TooManySessionsError(ControllerError):
-    """The limit of open sessions is reached."""
+class _TooManyError(ControllerError):
+    """A limit of what is open at once is reached.
 
-    reason = "TOO_MANY_SESSIONS"
+    Attributes:
+        limit: how many may be open. retry_after_seconds: when another try makes sense.
+    """
+
+    doing: str
+    ending: str
 
     def __init__(self, limit: int, retry_after_seconds: float) -> None:
         self.limit = limit
@@ -253,9 +258,17 @@ class TooManySessionsError(ControllerError):
 
     def __str__(self) -> str:
         return (
-            f"cannot create a session: {self.limit} are open and the limit is {self.limit}; "
-            "wait for one to end or cancel one"
+            f"cannot {self.doing}: {self.limit} are open and the limit is {self.limit}; "
+            f"wait for one to end or {self.ending} one"
         )
+
+
+class TooManySessionsError(_TooManyError):
+    """The limit of open sessions is reached."""
+
+    reason = "TOO_MANY_SESSIONS"
+    doing = "create a session"
+    ending = "cancel"
 
 
 class ServiceBusyError(ControllerError):
@@ -347,25 +360,12 @@ class ProfileKindError(ControllerError):
         )
 
 
-class TooManyProfilesError(ControllerError):
+class TooManyProfilesError(_TooManyError):
     """The limit of open profiles is reached."""
 
     reason = "TOO_MANY_PROFILES"
-
-    def __init__(self, limit: int, retry_after_seconds: float) -> None:
-        self.limit = limit
-        self.retry_after_seconds = retry_after_seconds
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        """The limit."""
-        return {"limit": str(self.limit)}
-
-    def __str__(self) -> str:
-        return (
-            f"cannot start a profile: {self.limit} are open and the limit is {self.limit}; "
-            "wait for one to end or stop one"
-        )
+    doing = "start a profile"
+    ending = "stop"
 
 
 class AgentError(ControllerError):
