@@ -45,9 +45,8 @@ def test_types_before_and_after(monkeypatch, method):
     """Two looks, and what was made in between is in the second."""
     if method == "gc":
         monkeypatch.setattr(types, "has_package", lambda name: False)
-    if "django.conf" in sys.modules:  # of another test here: its settings raise until configured
-        configured = SimpleNamespace()
-        monkeypatch.setattr(sys.modules["django.conf"].settings, "_wrapped", configured)
+    if django := sys.modules.get("django.conf"):  # of another test here: raises until configured
+        monkeypatch.setitem(django.settings.__dict__, "_wrapped", SimpleNamespace())
     kept: list[Planted] = []
     data, facts = record(
         kind="types",
