@@ -46,7 +46,7 @@ def refusal(built_for: int, running: int, free_threaded: bool) -> str | None:
     if layout is None:
         return f"CPython {version(running)} has a layout that the walker does not know"
     if not layout.checked:
-        return f"the layout of CPython {layout.name} is written for, but was not checked"
+        return f"the walker has no code yet for the layout of CPython {layout.name}"
     if _layout(built_for) is not layout:
         return f"the walker is built for CPython {version(built_for)}, not {version(running)}"
     return None
