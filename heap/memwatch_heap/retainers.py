@@ -128,12 +128,16 @@ def _scan(graph: HeapGraph, distance: NDArray[np.int32], node: int) -> Sequence[
 
 
 def path(graph: HeapGraph, edges: U32, node: int) -> list[Step]:
-    """The shortest way from a root to a node by `first_edges`; empty for what nothing reaches."""
+    """The shortest way from a root to a node by `first_edges`; empty where there is none.
+
+    That is for what nothing reaches, and for what is nearest over an object that points at the
+    root itself: no engine writes such an edge, a file made by hand may.
+    """
     steps: list[Step] = []
     while node != graph.root:
         edge = int(edges[node])
         if edge == NO_EDGE:
-            break
+            return []
         kind = graph.edge_types[int(graph.edge_type[edge])]
         steps.append(Step(edge, kind, graph.edge_label(edge), node))
         node = source_of(graph.first_edge, edge)

@@ -46,6 +46,18 @@ def test_finds_the_shortest_ways():
     assert all(way[-1].node == report for way in ways)
 
 
+def test_no_half_a_way_is_told():
+    """What is nearest over an edge to the root itself has no way, and not the end of one."""
+    heap = HeapBuilder()
+    near = heap.node("object", "Near", size=8, held_by=0, edge=("shortcut", "near"))
+    far = heap.node("synthetic", "(Far)", held_by=0, edge=("property", "far"))
+    beyond = heap.node("object", "Beyond", size=8, held_by=far, edge=("property", "beyond"))
+    heap.edge(near, "property", "back", 0)
+    graph = heap.graph()
+    edges = first_edges(graph, measure(graph).distance)
+    assert [len(path(graph, edges, v)) for v in (near, far, beyond)] == [1, 0, 0]
+
+
 @settings(max_examples=100, deadline=None)
 @given(heaps())
 def test_ways_are_real_and_as_long_as_the_distance(heap):

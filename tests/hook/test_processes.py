@@ -125,7 +125,8 @@ def test_short_children_do_not_litter(some_python, hooked, hook_dir):
     with hooked(some_python, "-c", SHORT_CHILDREN) as target:
         log = hook_dir / "log"
         processes.wait_until(lambda: "over" in log.read_text())
-        assert sockets(hook_dir) == wait_for_sockets(hook_dir, pid=target.pid)
+        own = wait_for_sockets(hook_dir, pid=target.pid)
+        assert sockets(hook_dir) == own
 
 
 def test_a_child_that_becomes_another_program_has_no_socket(some_python, hooked, hook_dir):
