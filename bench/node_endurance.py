@@ -68,6 +68,7 @@ class Told:
     failed: int = 0
     causes: Counter[str] = field(default_factory=Counter)
     pauses: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
     sizes: set[int] = field(default_factory=set)
     requests: int = 0
     bad_requests: int = 0
@@ -76,21 +77,27 @@ class Told:
 
     def row(self) -> str:
         """A row of the table."""
-        pauses = sorted(self.pauses)
+        pauses, waits = sorted(self.pauses), sorted(self.waits)
         return (
             f"| {self.version} | {self.snapshots} | {self.first} | {self.failed} "
             f"| {dict(self.causes) or '–'} | {pauses[len(pauses) // 2]:.1f} / {pauses[-1]:.1f} "
-            f"| {self.requests} | {self.bad_requests} | {_both(self, 'fds')} "
+            f"| {self.requests} | {self.bad_requests} "
+            f"| {' / '.join(f'{_at(waits, share) * 1000:.0f}' for share in (0.5, 0.99, 0.999, 1))} "
+            f"| {_both(self, 'fds')} "
             f"| {_both(self, 'children')} | {_both(self, 'spawn ms')} | {_both(self, 'RSS MB')} |"
         )
 
 
 HEAD = (
     "| Node | snapshots | at the first try | failed tries | causes | pause ms, median / most "
-    "| requests | failed | descriptors | children | its own child ms | RSS MB |\n"
-    + "|---" * 12
-    + "|"
+    "| requests | failed | their ms: 50 %, 99 %, 99.9 %, most | descriptors | children "
+    "| its own child ms | RSS MB |\n" + "|---" * 13 + "|"
 )
+
+
+def _at(values: list[float], share: float) -> float:
+    """The value below which a share of the sorted ones lie."""
+    return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
 
 
 def _both(told: Told, name: str) -> str:
@@ -147,11 +154,13 @@ async def _client(port: int, told: Told) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             while True:
+                began = time.perf_counter()
                 writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
                 length = int(head.lower().partition(b"content-length:")[2].split()[0])
                 json.loads(await reader.readexactly(length))
                 told.requests += 1
+                told.waits.append(time.perf_counter() - began)
                 await asyncio.sleep(THINK_SECONDS)
         except (OSError, ValueError, IndexError, TimeoutError, asyncio.IncompleteReadError):
             told.bad_requests += 1
@@ -228,6 +237,7 @@ def main() -> int:
                 endure(f"Node {major}", node, Path(folder), chosen.snapshots // len(nodes))
             )
         print(told.row(), flush=True)
+    print(f"\nload average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores")
     return 0
 
 

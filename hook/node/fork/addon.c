@@ -46,6 +46,7 @@ struct attempt {
   volatile enum phase phase;
   int holders;
   bool thread_runs;
+  volatile bool inheritable; /* V8's memory is, until the thread marks it again */
   int calls; /* that a child must not make */
   int error; /* of preparing */
   struct ranges ranges;
@@ -62,6 +63,8 @@ static void *attempt_thread(void *data) {
   attempt->phase = PHASE_READY;
   napi_call_threadsafe_function(attempt->notify, (void *)PHASE_READY, napi_tsfn_nonblocking);
   while (sem_wait(&attempt->go) != 0 && errno == EINTR) continue;
+  /* Thousands of calls, for which the event loop need not wait. */
+  if (attempt->inheritable) inherit_end(&attempt->ranges);
   if (attempt->watch.child > 0) watch_run(&attempt->watch);
   else attempt->watch.cause = CAUSE_CANCELLED;
   if (attempt->watch.input >= 0) close(attempt->watch.input);
@@ -340,12 +343,13 @@ static napi_value Fork(napi_env env, napi_callback_info info) {
   pid_t child = error == 0 ? fork() : -1;
   if (child == 0) be_child(env, attempt, ends[1], parent, arguments[1]);
   if (child < 0 && error == 0) error = errno;
-  inherit_end(&attempt->ranges);
+  attempt->inheritable = true;
   close(ends[1]);
   used = millis_of(CLOCK_THREAD_CPUTIME_ID) - used;
   double ended = millis_of(CLOCK_MONOTONIC);
   if (child < 0) {
     close(ends[0]);
+    sem_post(&attempt->go);
     return throw(env, "fork", error);
   }
   attempt->watch.input = ends[0];

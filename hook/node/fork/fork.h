@@ -65,7 +65,8 @@ void ranges_free(struct ranges *ranges);
  * were marked when they were read and are the same mappings still. Returns 0, or an errno.
  */
 int inherit_begin(struct ranges *ranges);
-/* Marks them again. */
+/* Marks them again, from a thread: V8 has its memory at places drawn at random, so that what it
+ * gives back meanwhile is hardly anybody else's already. */
 void inherit_end(const struct ranges *ranges);
 
 /* ---- child.c -------------------------------------------------------------------------------- */
