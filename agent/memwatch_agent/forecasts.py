@@ -85,14 +85,16 @@ def forecast(
         max_pause_millis: the longest pause that the caller allows; 0: any.
     """
     general = _general(process, size, manner)
+    same = [record for record in records if record.wrote == manner]
     if process.runtime is Runtime.PYTHON:
         past = [record.past for record in records]
     else:
-        same = [record for record in records if record.wrote == manner]
         past = [record.past for record in same]
-        past = past or [_borrowed(record, manner, general, size) for record in records]
+        past = past or [_borrowed(record, manner) for record in records]
         retained_bytes = 0.0 if manner is Manner.FORKED else retained_bytes
     estimate = safety.estimate(general, size.basis_bytes, past, retained_bytes)
+    if process.runtime is Runtime.NODE and manner is Manner.FORKED:
+        estimate = replace(estimate, cost=_with_fork_pause(estimate.cost, size.rss_bytes, same))
     refused = safety.refusal(process.pid, estimate, room, max_pause_millis)
     return Forecast(manner, estimate, refused)
 
@@ -105,22 +107,33 @@ def _general(process: Process, size: Size, manner: Manner) -> Cost:
     cost = replace(cost, duration_millis=cost.pause_millis)
     if manner is Manner.BLOCKING:
         return cost
-    pause = FORK_PAUSE_MILLIS + FORK_PAUSE_PER_MB * size.rss_bytes / _MB
-    return replace(cost, pause_millis=pause)
+    return replace(cost, pause_millis=_fork_millis(size.rss_bytes))
 
 
-def _borrowed(record: Record, manner: Manner, general: Cost, size: Size) -> Past:
+def _fork_millis(rss_bytes: int) -> float:
+    return FORK_PAUSE_MILLIS + FORK_PAUSE_PER_MB * rss_bytes / _MB
+
+
+def _with_fork_pause(cost: Cost, rss_bytes: int, forked: Sequence[Record]) -> Cost:
+    """A fork copies the page tables of all that is resident, whatever of it is V8's heap.
+
+    A process that once wrote a snapshot itself has kept several times its heap since.
+    """
+    general = _fork_millis(rss_bytes)
+    past = [one.pause_millis * general / _fork_millis(one.rss_after_bytes) for one in forked]
+    return replace(cost, pause_millis=safety.drawn(general, past))
+
+
+def _borrowed(record: Record, manner: Manner) -> Past:
     """What a capture in the other manner teaches: the same work, done by somebody else.
 
-    How long the app would stand still for a fork nobody can learn from a pause; how long it would
-    for the whole, from how long the child took.
+    How long the app would stand still for the whole is what the child took of a processor: a child
+    gives way to everybody, and waits longer for its turns than the app would.
     """
-    scale = record.basis_bytes / max(size.basis_bytes, 1)
-    blocks = manner is Manner.BLOCKING
-    cost = replace(
-        record.past.cost,
-        pause_millis=record.duration_millis if blocks else general.pause_millis * scale,
-    )
+    if manner is Manner.FORKED:
+        return record.past  # but for its pause: see `_with_fork_pause`
+    millis = record.cpu_millis or record.duration_millis
+    cost = replace(record.past.cost, pause_millis=millis, duration_millis=millis)
     return Past(record.basis_bytes, cost)
 
 

@@ -40,6 +40,7 @@ class Record:
         rss_after_bytes: its resident memory afterwards.
         duration_millis: how long it took.
         manner: who wrote it; empty in records of older agents, when it was the process itself.
+        cpu_millis: processor time of whoever wrote it; 0 in records of older agents.
     """
 
     target_id: str
@@ -52,6 +53,7 @@ class Record:
     raw_size_bytes: int
     duration_millis: float
     manner: str = ""
+    cpu_millis: float = 0.0
 
     @property
     def wrote(self) -> Manner:
@@ -116,5 +118,6 @@ def _sane(record: Record) -> bool:
         record.rss_after_bytes,
         record.raw_size_bytes,
         record.duration_millis,
+        record.cpu_millis,
     )
     return all(isinstance(figure, int | float) and figure >= 0 for figure in figures)

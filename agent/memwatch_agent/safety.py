@@ -138,19 +138,21 @@ def estimate(
     """
     if not past:
         return Estimate(general, retained_bytes, 0)
-    weights = [_GENERAL, *(_OLDER**age for age in range(len(past)))]
-    scaled = [general, *(_scaled(one, basis) for one in past)]
-
-    def mean(of: Sequence[float]) -> float:
-        return sum(w * value for w, value in zip(weights, of, strict=True)) / sum(weights)
-
+    scaled = [_scaled(one, basis) for one in past]
     cost = Cost(
-        mean([one.pause_millis for one in scaled]),
-        mean([one.extra_memory_bytes for one in scaled]),
-        mean([one.raw_size_bytes for one in scaled]),
-        mean([one.duration_millis for one in scaled]),
+        drawn(general.pause_millis, [one.pause_millis for one in scaled]),
+        drawn(general.extra_memory_bytes, [one.extra_memory_bytes for one in scaled]),
+        drawn(general.raw_size_bytes, [one.raw_size_bytes for one in scaled]),
+        drawn(general.duration_millis, [one.duration_millis for one in scaled]),
     )
     return Estimate(cost, retained_bytes, len(past))
+
+
+def drawn(general: float, past: Sequence[float]) -> float:
+    """A general figure, drawn towards what was measured, the newest first."""
+    weights = [_GENERAL, *(_OLDER**age for age in range(len(past)))]
+    sum_ = sum(w * value for w, value in zip(weights, (general, *past), strict=True))
+    return sum_ / sum(weights)
 
 
 def _scaled(past: Past, basis: int) -> Cost:

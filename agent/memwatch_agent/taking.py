@@ -256,6 +256,7 @@ class Taker:
             raw_size_bytes=facts.size_bytes,
             duration_millis=facts.duration_millis,
             manner=str(facts.manner or ""),
+            cpu_millis=facts.cpu_millis,
         )
         if before.basis_bytes:
             self._history.learn(record)

@@ -57,9 +57,29 @@ def test_one_manner_teaches_the_other():
     forked = of(Manner.FORKED, record(Manner.BLOCKING, pause_millis=12_000)).estimate.cost
 
     assert blocking.pause_millis == pytest.approx(12_000, rel=0.05)
+    assert blocking.duration_millis == blocking.pause_millis
     assert forked.pause_millis == pytest.approx(5 + 400 * 45 / 1024)
     assert forked.extra_memory_bytes == pytest.approx(900 * MIB, rel=0.2)
     assert forked.duration_millis == pytest.approx(12_000, rel=0.05)
+
+
+def test_a_child_that_waited_for_its_turns_says_how_much_it_worked():
+    """It gives way to the app, which would not: its processor time is what teaches."""
+    child = record(Manner.FORKED, duration_millis=40_000, cpu_millis=10_000)
+    blocking = of(Manner.BLOCKING, child).estimate.cost
+
+    assert blocking.pause_millis == pytest.approx(10_000, rel=0.05)
+    assert blocking.duration_millis == pytest.approx(10_000, rel=0.05)
+    assert of(Manner.FORKED, child).estimate.cost.duration_millis > 35_000
+
+
+def test_a_fork_s_pause_goes_with_all_that_is_resident():
+    """What a process kept of a snapshot of its own making is copied too, whatever its heap is."""
+    past = record(Manner.FORKED, pause_millis=45, rss_after_bytes=400 * MIB)
+    fat = forecast(NODE, replace(SIZE, rss_bytes=1600 * MIB), Manner.FORKED, [past], 0, None, 0)
+
+    rise = (5 + 1600 * 45 / 1024) / (5 + 400 * 45 / 1024)
+    assert fat.estimate.cost.pause_millis == pytest.approx(45 * rise, rel=0.05)
 
 
 def test_its_own_past_counts_before_the_other_s():
