@@ -1,0 +1,1 @@
+"""What the controller knows of the Kubernetes cluster that it works in."""
