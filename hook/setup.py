@@ -23,7 +23,7 @@ walker = Extension(
 converter = Extension(
     "memwatch_hook._convert",
     ["csrc/convert.c"],
-    depends=["csrc/convert_read.h"],
+    depends=["csrc/convert_read.h", "csrc/convert_sites.h"],
     define_macros=[("Py_LIMITED_API", "0x03090000")],
     extra_compile_args=["-O2", "-Wall", "-Wextra"],
     py_limited_api=True,

@@ -1,7 +1,8 @@
 /* memwatch_hook._convert: a heap dump in, a `.heapsnapshot` out, both descriptors. The twin is _convert_py.py.
 
-   Three passes over the file: nodes, edges (with the nodes again, so that every count is checked), strings. What is kept are
-   the tables of classes and layouts, which the format limits, and a buffer for each stream. For any CPython from 3.9 on. */
+   Three passes over the file: nodes, edges (with the nodes again, so that every count is checked), strings; with allocation
+   sites two more, for the sites and for the marks. What is kept are the tables of classes, layouts and sites, which the
+   format limits, and a buffer for each stream. For any CPython from 3.9 on. */
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
 #ifndef Py_LIMITED_API
@@ -9,7 +10,7 @@
 #endif
 #include <Python.h>
 
-#include "convert_read.h"
+#include "convert_sites.h"
 
 /* ---- Text. ---- */
 
@@ -104,18 +105,28 @@ typedef struct {
     int dump;
     uint64_t start, end; /* of the blocks between the first and the last */
     uint64_t nodes, edges, strings;
-    const char *head[3]; /* the text around the two counts */
+    const char *head[4]; /* the text around the three counts */
+    int has_sites;       /* the version may have them */
 } Plan;
 
 typedef struct {
-    uint64_t edges, objects, self_size;
+    uint64_t edges, objects, self_size, allocations;
 } Sums;
+
+static Nodes nodes_of(const Plan *plan)
+{
+    return open_nodes(plan->dump, plan->start, plan->end, plan->nodes, plan->strings);
+}
 
 static void write_nodes(const Plan *plan, Sums *sums)
 {
-    Nodes nodes = open_nodes(plan->dump, plan->start, plan->end, plan->nodes, plan->strings);
+    Nodes nodes = nodes_of(plan);
+    Allocations sites;
+    if (sums->allocations)
+        sites = open_allocations(plan->dump, plan->start, plan->end, plan->nodes, plan->strings, 0);
     is_first = 1;
     while (nodes.left) {
+        uint64_t number_of_node = plan->nodes - nodes.left;
         Node node = next_node(&nodes);
         if (node.edges > plan->edges - sums->edges)
             fail("its nodes have more edges than the %llu that its end tells of", (unsigned long long)plan->edges);
@@ -128,10 +139,21 @@ static void write_nodes(const Plan *plan, Sums *sums)
         put_number(node.id, ',');
         put_number(node.size, ',');
         put_number(node.edges, ',');
-        put_number(node.mark, ',');
+        put_number(sums->allocations ? trace_of(&sites, number_of_node, node.size) : node.mark, ',');
         put_last(0);
     }
     check_all_read(&nodes.stream);
+}
+
+/* The marks of all nodes, where allocation sites have taken their field. */
+static void write_marks(const Plan *plan)
+{
+    Nodes nodes = nodes_of(plan);
+    is_first = 1;
+    while (nodes.left) {
+        begin_row();
+        put_last(next_node(&nodes).mark);
+    }
 }
 
 /* ---- Edges. ---- */
@@ -174,7 +196,7 @@ static void write_record(Nodes *nodes, Edges *edges, uint64_t total)
 
 static void write_edges(const Plan *plan)
 {
-    Nodes nodes = open_nodes(plan->dump, plan->start, plan->end, plan->nodes, plan->strings);
+    Nodes nodes = nodes_of(plan);
     Edges edges = open_edges(plan->dump, plan->start, plan->end, plan->nodes, plan->strings);
     is_first = 1;
     for (;;) {
@@ -187,6 +209,58 @@ static void write_edges(const Plan *plan)
     while (nodes.left)
         if (next_node(&nodes).edges)
             fail("a node has edges in stream N and none in stream E");
+}
+
+/* ---- Allocation sites. ---- */
+
+static void write_functions(void)
+{
+    is_first = 1;
+    for (size_t i = 0; i < tree.function_count; i++) {
+        const Function *function = &tree.functions[i];
+        begin_row();
+        put_number(i, ',');
+        put_number(function->name, ',');
+        put_number(function->file, ','); /* its script */
+        put_number(function->file, ','); /* and the script's number */
+        put_number(function->line, ',');
+        put_last(0);
+    }
+}
+
+static void write_trace(uint32_t at)
+{
+    const Trace *trace = &tree.traces[at];
+    make_room(LONGEST_ROW);
+    put_number((uint64_t)at + 1, ',');
+    put_number(trace->function, ',');
+    put_number(trace->count, ',');
+    put_number(trace->size, ',');
+    put_text("[", 1);
+}
+
+/* A node's children stand in its brackets, one behind the other. */
+static void write_traces(void)
+{
+    uint32_t callers[MAX_SITE_FRAMES + 1], depth = 0;
+    write_trace(0);
+    for (uint32_t at = 0;;) {
+        uint32_t down = tree.traces[at].first;
+        if (down) {
+            callers[depth++] = at;
+            write_trace(at = down);
+            continue;
+        }
+        put_text("]", 1);
+        while (depth && tree.traces[at].next == 0) {
+            at = callers[--depth];
+            put_text("]", 1);
+        }
+        if (depth == 0)
+            return;
+        put_text(",", 1);
+        write_trace(at = tree.traces[at].next);
+    }
 }
 
 /* ---- Strings. ---- */
@@ -260,26 +334,48 @@ static void put_count(uint64_t count)
     put_last(count);
 }
 
+static void write_tail(const Plan *plan, const Sums *sums)
+{
+    put_literal("],\"trace_function_infos\":[");
+    if (sums->allocations)
+        write_functions();
+    put_literal("],\"trace_tree\":[");
+    if (sums->allocations)
+        write_traces();
+    put_literal("],\"samples\":[],\"locations\":[");
+    if (sums->allocations) {
+        put_literal("],\"value_marks\":[");
+        write_marks(plan);
+    }
+    put_literal("],\"strings\":[");
+    write_strings(plan);
+    put_literal("]}");
+}
+
 static void write_all(const Plan *plan, Sums *sums)
 {
+    if (plan->has_sites)
+        sums->allocations = learn_sites(plan->dump, plan->start, plan->end, plan->nodes, plan->strings);
     put_literal(plan->head[0]);
     put_count(plan->nodes);
     put_literal(plan->head[1]);
     put_count(plan->edges);
     put_literal(plan->head[2]);
+    put_count(sums->allocations ? tree.function_count : 0);
+    put_literal(plan->head[3]);
     write_nodes(plan, sums);
     if (sums->edges != plan->edges)
         fail("its nodes have %llu edges, its end tells of %llu", (unsigned long long)sums->edges, (unsigned long long)plan->edges);
     put_literal("],\"edges\":[");
     write_edges(plan);
-    put_literal("],\"trace_function_infos\":[],\"trace_tree\":[],\"samples\":[],\"locations\":[],\"strings\":[");
-    write_strings(plan);
-    put_literal("]}");
+    write_tail(plan, sums);
     flush();
 }
 
-PyDoc_STRVAR(convert_doc, "convert(dump, out, start, end, nodes, edges, strings, header) -> (objects, self_size, written)\n\n"
-                          "Converts the blocks from `start` to `end` of the file `dump`; both are descriptors.\n"
+PyDoc_STRVAR(convert_doc, "convert(dump, out, start, end, nodes, edges, strings, has_sites, header)\n"
+                          "-> (objects, self_size, written, allocations)\n\n"
+                          "Converts the blocks from `start` to `end` of the file `dump`; both are descriptors. `has_sites`: a\n"
+                          "dump of version 2, `allocations` is how many nodes have one.\n"
                           "Raises ValueError where they contradict themselves or the counts, OSError where `out` takes no more.");
 
 static PyObject *convert(PyObject *module, PyObject *args)
@@ -288,15 +384,15 @@ static PyObject *convert(PyObject *module, PyObject *args)
     static Sums sums;
     unsigned long long numbers[5];
     (void)module;
-    if (!PyArg_ParseTuple(args, "iiKKKKK(sss)", &plan.dump, &out.file, &numbers[0], &numbers[1], &numbers[2], &numbers[3], &numbers[4],
-                          &plan.head[0], &plan.head[1], &plan.head[2]))
+    if (!PyArg_ParseTuple(args, "iiKKKKKp(ssss)", &plan.dump, &out.file, &numbers[0], &numbers[1], &numbers[2], &numbers[3],
+                          &numbers[4], &plan.has_sites, &plan.head[0], &plan.head[1], &plan.head[2], &plan.head[3]))
         return NULL;
     plan.start = numbers[0];
     plan.end = numbers[1];
     plan.nodes = numbers[2];
     plan.edges = numbers[3];
     plan.strings = numbers[4];
-    sums = (Sums){0, 0, 0};
+    sums = (Sums){0, 0, 0, 0};
     out.used = 0;
     out.written = 0;
     make_pairs();
@@ -307,7 +403,8 @@ static PyObject *convert(PyObject *module, PyObject *args)
     errno = cause;
     switch (problem) {
     case 0:
-        return Py_BuildValue("KKK", (unsigned long long)sums.objects, (unsigned long long)sums.self_size, (unsigned long long)out.written);
+        return Py_BuildValue("KKKK", (unsigned long long)sums.objects, (unsigned long long)sums.self_size, (unsigned long long)out.written,
+                             (unsigned long long)sums.allocations);
     case WRONG:
         PyErr_SetString(PyExc_ValueError, problem_text);
         return NULL;

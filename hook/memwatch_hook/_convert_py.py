@@ -11,7 +11,7 @@ from . import dump, v8format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PIECE_BYTES = 64 << 10  # read at once
 BATCH_BYTES = 64 << 10  # written at once
@@ -23,6 +23,7 @@ _MAX_NUMBER_BYTES = 10
 _ALL_FLAGS = dump.OWN_NAME | dump.OWN_SIZE | dump.NO_EDGES | dump.MARK
 _HIDDEN = v8format.EDGE_TYPES.index("hidden")
 _INDEXED = (v8format.ELEMENT, _HIDDEN)
+_NO_SITE = (-1, 0)
 _NO_RECORD = "a node has edges in stream N and none in stream E"
 
 
@@ -34,27 +35,41 @@ def convert(
     nodes: int,
     edges: int,
     strings: int,
-    header: tuple[str, str, str],
-) -> tuple[int, int, int]:
-    """As `_convert.convert`: objects, their bytes, and the bytes written.
+    has_sites: bool,
+    header: tuple[str, str, str, str],
+) -> tuple[int, int, int, int]:
+    """As `_convert.convert`: objects, their bytes, the bytes written, and nodes with a site.
 
     Raises:
         ValueError: the dump contradicts itself.
     """
     sink = _Sink(out)
-    sink.text(f"{header[0]}{nodes}{header[1]}{edges}{header[2]}")
+    place = file, start, end, nodes, strings
+    tree = _Tree()
+    allocations = 0
+    if has_sites:
+        allocations = sum(1 for _ in _allocations(place, tree.learn))
+    count = 1 + len(tree.functions) if allocations else 0
+    sink.text(f"{header[0]}{nodes}{header[1]}{edges}{header[2]}{count}{header[3]}")
     sums = [0, 0, 0]
-    sink.rows(_node_rows(_Nodes(file, start, end, nodes, strings), sums))
+    sited = _allocations(place, lambda frames: None) if allocations else None
+    sink.rows(_node_rows(_Nodes(*place), sums, tree, sited))
     if sums[2] != edges:
         raise ValueError(f"its nodes have {sums[2]} edges, its end tells of {edges}")
     sink.text('],"edges":[')
-    both = _Nodes(file, start, end, nodes, strings), _Edges(file, start, end, nodes, strings)
-    sink.rows(_edge_rows(*both))
-    sink.text('],"trace_function_infos":[],"trace_tree":[],"samples":[],"locations":[],"strings":[')
+    sink.rows(_edge_rows(_Nodes(*place), _Edges(*place)))
+    sink.text('],"trace_function_infos":[')
+    if allocations:
+        sink.rows(tree.function_rows())
+        sink.text(f'],"trace_tree":[{tree.text()}],"samples":[],"locations":[],"value_marks":[')
+        sink.rows(_mark_rows(_Nodes(*place)))
+    else:
+        sink.text('],"trace_tree":[],"samples":[],"locations":[')
+    sink.text('],"strings":[')
     sink.rows(_string_rows(_Stream(file, "S", start, end), strings))
     sink.text("]}")
     sink.flush()
-    return sums[0], sums[1], sink.written
+    return sums[0], sums[1], sink.written, allocations
 
 
 class _Sink:
@@ -268,15 +283,114 @@ class _Edges:
         return to, to
 
 
-def _node_rows(nodes: _Nodes, sums: list[int]) -> Iterator[str]:
+def _allocations(
+    place: tuple[int, int, int, int, int], learn: Callable[[list[tuple[int, int, int]]], None]
+) -> Iterator[tuple[int, int]]:
+    """Nodes that have a site, with its number; `learn` gets each new site's frames."""
+    file, start, end, nodes, strings = place
+    stream = _Stream(file, "A", start, end)
+    sites = after = 0
+    while not stream.ended():
+        node = after + stream.below(1 << 32, "a gap")
+        if node >= nodes:
+            raise ValueError("more nodes have a site than there are")
+        site = stream.number()
+        if site > sites:
+            raise ValueError(f"a node has site {site} of {sites}")
+        if site == sites:
+            sites += 1
+            learn(_frames(stream, strings))
+        after = node + 1
+        yield node, site
+
+
+def _frames(stream: _Stream, strings: int) -> list[tuple[int, int, int]]:
+    count = stream.below(dump.MAX_SITE_FRAMES + 1, "a site's length")
+    if not count:
+        raise ValueError("a site has no frames")
+    frames = []
+    for _ in range(count):
+        name = stream.below(strings, "a frame's name")
+        file = stream.below(strings, "a frame's file")
+        frames.append((name, file, stream.below(dump.MAX_LINE + 1, "a frame's line")))
+    return frames
+
+
+class _Tree:
+    """The sites as V8's tree of traces; node 0 is its root, and function 0 is the root's."""
+
+    def __init__(self) -> None:
+        self.functions: dict[tuple[int, int, int], int] = {}
+        self._function = [0]  # of each node of the tree
+        self._children: list[dict[int, int]] = [{}]
+        self._sums = [[0, 0]]  # objects and bytes
+        self._frames = 0
+        self._leaves: list[int] = []  # by site
+
+    def learn(self, frames: list[tuple[int, int, int]]) -> None:
+        """Takes in a new site's frames, the innermost first."""
+        self._frames += len(frames)
+        if self._frames > dump.MAX_FRAMES:
+            raise ValueError(f"its sites have more than {dump.MAX_FRAMES} frames")
+        at = 0
+        for frame in reversed(frames):
+            at = self._called(at, self.functions.setdefault(frame, 1 + len(self.functions)))
+        self._leaves.append(at)
+
+    def trace_of(self, site: int, size: int) -> int:
+        """The trace node of a site, which an object of that size is added to."""
+        found = self._leaves[site]
+        self._sums[found][0] += 1
+        self._sums[found][1] += size
+        return found + 1
+
+    def function_rows(self) -> Iterator[str]:
+        """The functions as text."""
+        yield "0,0,0,0,0,0"
+        for (name, file, line), number in self.functions.items():
+            yield f"{number},{name},{file},{file},{line},0"
+
+    def text(self, at: int = 0) -> str:
+        """A node of the tree as text, with what is below it."""
+        count, size = self._sums[at]
+        below = ",".join(self.text(child) for child in self._children[at].values())
+        return f"{at + 1},{self._function[at]},{count},{size},[{below}]"
+
+    def _called(self, caller: int, function: int) -> int:
+        children = self._children[caller]
+        if function not in children:
+            children[function] = len(self._children)
+            self._children.append({})
+            self._function.append(function)
+            self._sums.append([0, 0])
+        return children[function]
+
+
+def _node_rows(
+    nodes: _Nodes, sums: list[int], tree: _Tree, sited: Iterator[tuple[int, int]] | None
+) -> Iterator[str]:
     """The nodes as text; `sums` are objects, their bytes, edges."""
+    total = nodes.left
+    next_sited = next(sited, _NO_SITE) if sited is not None else _NO_SITE
     while nodes.left:
+        number = total - nodes.left
         node = nodes.next()
         sums[0] += node[0] != v8format.SYNTHETIC
         sums[1] += node[3]
         sums[2] += node[4]
+        if sited is not None:
+            node[5] = 0
+            if number == next_sited[0]:
+                node[5] = tree.trace_of(next_sited[1], node[3])
+                next_sited = next(sited, _NO_SITE)
         yield ",".join(map(str, node)) + ",0"
     nodes.stream.check_all_read()
+
+
+def _mark_rows(nodes: _Nodes) -> Iterator[str]:
+    """The marks of all nodes, where allocation sites have taken their field."""
+    while nodes.left:
+        yield str(nodes.next()[5])
 
 
 def _edge_rows(nodes: _Nodes, edges: _Edges) -> Iterator[str]:

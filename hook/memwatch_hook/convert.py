@@ -49,7 +49,10 @@ class ConvertError(ValueError):
 class Plan:
     """What the two ends of a dump tell: where its streams are, and how much is in them."""
 
-    def __init__(self, start: int, end: int, head: dict[str, Any], counts: dict[str, int]) -> None:
+    def __init__(
+        self, start: int, end: int, head: dict[str, Any], counts: dict[str, int], has_sites: bool
+    ) -> None:
+        self.has_sites = has_sites
         self.start = start
         self.end = end
         self.head = head
@@ -58,6 +61,12 @@ class Plan:
         self.strings = counts["strings"]
         self.objects = counts["objects"]
         self.self_size = counts["self_size_bytes"]
+        self.allocations = counts["allocations"] if has_sites else 0
+
+    @property
+    def numbers(self) -> tuple[int, int, int, int, int, bool]:
+        """What a converter is told of a dump."""
+        return self.start, self.end, self.nodes, self.edges, self.strings, self.has_sites
 
 
 def convert(file: int, out: int, python: bool = False) -> dict[str, Any]:
@@ -70,9 +79,10 @@ def convert(file: int, out: int, python: bool = False) -> dict[str, Any]:
     """
     plan = read_plan(file)
     run, kind = _converter(python)
-    sizes = (plan.start, plan.end, plan.nodes, plan.edges, plan.strings)
     try:
-        objects, self_size, written = run(file, out, *sizes, v8format.header())
+        objects, self_size, written, allocations = run(
+            file, out, *plan.numbers, v8format.header_with_traces()
+        )
     except ConvertError:
         raise
     except ValueError as problem:
@@ -80,6 +90,7 @@ def convert(file: int, out: int, python: bool = False) -> dict[str, Any]:
     for what, told, found in (
         ("objects", plan.objects, objects),
         ("bytes in objects", plan.self_size, self_size),
+        ("objects with an allocation site", plan.allocations, allocations),
     ):
         if told != found:
             raise ConvertError(f"it has {found} {what}, its end tells of {told}")
@@ -90,6 +101,7 @@ def convert(file: int, out: int, python: bool = False) -> dict[str, Any]:
         "edges": plan.edges,
         "objects": objects,
         "self_size_bytes": self_size,
+        "allocations": allocations,
         "dump_bytes": os.fstat(file).st_size,
         "size_bytes": written,
     }
@@ -107,8 +119,9 @@ def read_plan(file: int) -> Plan:
     front = os.pread(file, _FRONT, 0)
     if front[:-1] != dump.MAGIC:
         raise ConvertError("it does not begin like one")
-    if front[-1] != dump.VERSION:
-        raise ConvertError(f"its version is {front[-1]}, known is {dump.VERSION}")
+    if front[-1] not in (dump.VERSION, dump.SITES_VERSION):
+        known = f"{dump.VERSION} and {dump.SITES_VERSION}"
+        raise ConvertError(f"its version is {front[-1]}, known are {known}")
     back = os.pread(file, _BACK, max(facts.st_size - _BACK, 0))
     length = int.from_bytes(back[:4], "little")
     end = facts.st_size - _BACK - length - _BLOCK
@@ -118,7 +131,8 @@ def read_plan(file: int) -> Plan:
     counts, behind = _json(file, end, dump.END)
     if behind != facts.st_size - _BACK or start > end:
         raise ConvertError("its last block is not where its end says")
-    return Plan(start, end, head, _counts(counts))
+    has_sites = front[-1] == dump.SITES_VERSION
+    return Plan(start, end, head, _counts(counts, has_sites), has_sites)
 
 
 def _json(file: int, at: int, kind: int) -> tuple[dict[str, Any], int]:
@@ -136,9 +150,9 @@ def _json(file: int, at: int, kind: int) -> tuple[dict[str, Any], int]:
     return found, at + _BLOCK + length
 
 
-def _counts(found: dict[str, Any]) -> dict[str, int]:
-    limits = {"nodes": MAX_COUNT, "edges": MAX_COUNT, "strings": MAX_COUNT, "objects": MAX_COUNT}
-    for name, limit in {**limits, "self_size_bytes": 1 << 60}.items():
+def _counts(found: dict[str, Any], has_sites: bool) -> dict[str, int]:
+    names = ["nodes", "edges", "strings", "objects", *(["allocations"] if has_sites else [])]
+    for name, limit in {**dict.fromkeys(names, MAX_COUNT), "self_size_bytes": 1 << 60}.items():
         count = found.get(name)
         if type(count) is not int or not 0 <= count <= limit:
             raise ConvertError(f"its end has no count of '{name}' from 0 to {limit}")
@@ -147,7 +161,7 @@ def _counts(found: dict[str, Any]) -> dict[str, int]:
     return found
 
 
-def _converter(python: bool) -> tuple[Callable[..., tuple[int, int, int]], str]:
+def _converter(python: bool) -> tuple[Callable[..., tuple[int, int, int, int]], str]:
     if not python:
         try:
             from . import _convert  # type: ignore[attr-defined]

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 MAGIC = b"MWHEAP\r\n"
 VERSION = 1
+SITES_VERSION = 2  # of a dump that tells where objects were allocated
 END_MAGIC = b"MWHE"
-HEAD, STRINGS, NODES, EDGES, END = b"HSNEZ"
+HEAD, STRINGS, NODES, EDGES, ALLOCATIONS, END = b"HSNEAZ"
 
 OWN_NAME, OWN_SIZE, NO_EDGES, MARK = 1, 2, 4, 8
 LIST, SEQUENCE, FIRST_LAYOUT = range(3)
@@ -31,6 +32,9 @@ MAX_LAYOUT_LABELS = 64
 MAX_STRING_BYTES = 16 << 10
 SLOTS = 64
 FAR = 2048  # targets this far from the one before are remembered in a slot
+MAX_SITE_FRAMES = 64  # of one stack: the innermost ones
+MAX_FRAMES = 1 << 18  # of all stacks together: what a reader must be ready to keep
+MAX_LINE = (1 << 31) - 1
 _MAX_GAP = 3
 
 _BLOCK = struct.Struct("<BI")
@@ -39,12 +43,40 @@ _U32 = struct.Struct("<I")
 _NAMED = frozenset((v8format.CODE, v8format.CLOSURE, v8format.SYNTHETIC))
 
 
-def write(parts: list[v8format.Nodes], strings: list[str], head: dict[str, Any], sink: Sink) -> int:
+class Sites:
+    """The stacks that objects were allocated by, each once, numbered from 1.
+
+    A stack's frames are numbers of two strings (name and file) and a line, the innermost first.
+    """
+
+    def __init__(self) -> None:
+        self.stacks: list[list[tuple[int, int, int]]] = []
+        self.left_out = 0  # objects whose site was one too many
+        self._frames = 0
+
+    def add(self, frames: list[tuple[int, int, int]]) -> int:
+        """A new stack's number; 0 where there is no room for one more."""
+        kept = frames[:MAX_SITE_FRAMES]
+        if not kept or self._frames + len(kept) > MAX_FRAMES:
+            return 0
+        self._frames += len(kept)
+        self.stacks.append(kept)
+        return len(self.stacks)
+
+
+def write(
+    parts: list[v8format.Nodes],
+    strings: list[str],
+    head: dict[str, Any],
+    sink: Sink,
+    sites: Sites | None = None,
+) -> int:
     """Writes a whole dump, the nodes of all parts in order; its size in bytes.
 
-    `head` is what the first block says. Nodes of the first part are not objects.
+    `head` is what the first block says. Nodes of the first part are not objects. With `sites` it
+    tells where objects were allocated, as each part's `sites` number them.
     """
-    out = _Blocks(sink)
+    out = _Blocks(sink, VERSION if sites is None else SITES_VERSION)
     out.text(HEAD, head)
     for text in strings:
         data = _utf8(text)
@@ -57,7 +89,11 @@ def write(parts: list[v8format.Nodes], strings: list[str], head: dict[str, Any],
         last_id = _write_nodes(out, part, classes, last_id)
         _write_edges(out, part, coder, first)
         first += len(part.types)
-    out.text(END, _ending(parts, len(strings)))
+    ending = _ending(parts, len(strings))
+    if sites is not None:
+        ending["allocations"] = _write_allocations(out, parts, sites)
+        ending["sites_left_out"] = sites.left_out
+    out.text(END, ending)
     return out.size
 
 
@@ -75,11 +111,11 @@ def _ending(parts: list[v8format.Nodes], strings: int) -> dict[str, int]:
 class _Blocks:
     """The streams' unwritten bytes, and the blocks that they go into."""
 
-    def __init__(self, sink: Sink) -> None:
-        self.streams = {kind: bytearray() for kind in (STRINGS, NODES, EDGES)}
+    def __init__(self, sink: Sink, version: int) -> None:
+        self.streams = {kind: bytearray() for kind in (STRINGS, NODES, EDGES, ALLOCATIONS)}
         self.size = 0
         self._sink = sink
-        self._put(MAGIC + bytes([VERSION]))
+        self._put(MAGIC + bytes([version]))
 
     def flush_full(self, kind: int) -> None:
         """Writes the blocks of one stream that are full."""
@@ -228,6 +264,37 @@ class _EdgeCoder:
             self._slots[slot] = target
         _number(self._stream, 2 * _zigzag(difference))
         return target
+
+
+def _write_allocations(out: _Blocks, parts: list[v8format.Nodes], sites: Sites) -> int:
+    """Writes which nodes have a site, and each site where it comes first; how many nodes."""
+    stream = out.streams[ALLOCATIONS]
+    numbers: dict[int, int] = {}
+    first = after_last = count = 0
+    for part in parts:
+        for node, site in enumerate(part.sites, first):
+            if site:
+                _number(stream, node - after_last)
+                after_last, count = node + 1, count + 1
+                _write_site(stream, site, numbers, sites)
+            if len(stream) >= BLOCK_BYTES:
+                out.flush_full(ALLOCATIONS)
+        first += len(part.types)
+    return count
+
+
+def _write_site(stream: bytearray, site: int, numbers: dict[int, int], sites: Sites) -> None:
+    known = numbers.get(site)
+    if known is not None:
+        _number(stream, known)
+        return
+    _number(stream, len(numbers))
+    numbers[site] = len(numbers)
+    frames = sites.stacks[site - 1]
+    _number(stream, len(frames))
+    for frame in frames:
+        for value in frame:
+            _number(stream, value)
 
 
 def _utf8(text: str) -> bytes:

@@ -100,7 +100,7 @@ class Nodes:
     `labels` holds for each edge `name_or_index << LABEL_SHIFT | type`, `targets` the flat index of
     the node it leads to: ordinal × NODE_WIDTH. `marks` (see `_marks.py`) stand in the field
     `trace_node_id`, which a snapshot without allocation traces has no other use for; a part without
-    marks has none at all.
+    marks has none at all. `sites` are numbers in `dump.Sites`, from 1, or nothing at all.
     """
 
     def __init__(self) -> None:
@@ -110,6 +110,7 @@ class Nodes:
         self.sizes = array("Q")
         self.edge_counts = array("I")
         self.marks = array("I")
+        self.sites = array("I")
         self.labels = array("I")
         self.targets = array("I")
 
@@ -134,6 +135,12 @@ def write(parts: list[Nodes], strings: list[str], sink: Callable[[bytes], None])
 
 def header() -> tuple[str, str, str]:
     """What stands before the number of nodes, between it and that of edges, and up to the nodes."""
+    before, between, traces, after = header_with_traces()
+    return before, between, f"{traces}0{after}"
+
+
+def header_with_traces() -> tuple[str, str, str, str]:
+    """The same, cut also at the number of functions in allocation traces."""
     meta = {
         "node_fields": NODE_FIELDS,
         "node_types": [NODE_TYPES, "string", "number", "number", "number", "number"],
@@ -154,7 +161,8 @@ def header() -> tuple[str, str, str]:
     return (
         '{"snapshot":{"meta":' + json.dumps(meta, separators=(",", ":")) + ',"node_count":',
         ',"edge_count":',
-        ',"trace_function_count":0,"extra_native_bytes":0},"nodes":[',
+        ',"trace_function_count":',
+        ',"extra_native_bytes":0},"nodes":[',
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.hook.client import Heap
@@ -32,6 +32,9 @@ class Dump:
     strings: list[str]
     nodes: list[tuple[int, int, int, int, int, int]]  # type, name, id, size, edges, mark
     edges: list[tuple[int, int, int]]  # type, name or index, ordinal
+    version: int = 1
+    #: Per node with a known site: (name, file, line) of each frame, the innermost first.
+    sites: dict[int, list[tuple[str, str, int]]] = field(default_factory=dict)
 
     def heap(self) -> Heap:
         """The graph as tests look at it."""
@@ -83,9 +86,10 @@ def _signed(value: int) -> int:
 
 def read(data: bytes) -> Dump:
     """Reads a whole dump and checks that its counts and references hold."""
-    assert data[:9] == b"MWHEAP\r\n\x01"
+    assert data[:8] == b"MWHEAP\r\n"
+    assert data[8] in (1, 2)
     assert data[-4:] == b"MWHE"
-    streams: dict[bytes, bytearray] = {kind: bytearray() for kind in (b"S", b"N", b"E")}
+    streams: dict[bytes, bytearray] = {kind: bytearray() for kind in (b"S", b"N", b"E", b"A")}
     texts, at, kinds = {}, 9, []
     while at < len(data) - 8:
         kind, length = struct.unpack_from("<cI", data, at)
@@ -99,10 +103,14 @@ def read(data: bytes) -> Dump:
             texts[kind] = payload
     assert (kinds[0], kinds[-1], at) == (b"H", b"Z", len(data) - 8)
     assert struct.unpack_from("<I", data, at)[0] == len(texts[b"Z"])
+    strings = _strings(_Stream(bytes(streams[b"S"])))
+    assert data[8] == 2 or not streams[b"A"]
     dump = Dump(
         head=json.loads(texts[b"H"]),
         end=json.loads(texts[b"Z"]),
-        strings=_strings(_Stream(bytes(streams[b"S"]))),
+        strings=strings,
+        version=data[8],
+        sites=_sites(_Stream(bytes(streams[b"A"])), strings),
         nodes=_nodes(_Stream(bytes(streams[b"N"]))),
         edges=_edges(_Stream(bytes(streams[b"E"]))),
     )
@@ -110,6 +118,8 @@ def read(data: bytes) -> Dump:
         assert dump.end[name] == len(getattr(dump, name)), (name, dump.end)
     assert dump.end["self_size_bytes"] == sum(node[3] for node in dump.nodes)
     assert all(to < len(dump.nodes) for _, _, to in dump.edges)
+    assert dump.end.get("allocations", 0) == len(dump.sites)
+    assert all(node < len(dump.nodes) for node in dump.sites)
     return dump
 
 
@@ -135,6 +145,23 @@ def _nodes(stream: _Stream) -> list[tuple[int, int, int, int, int, int]]:
         count = 0 if flags & NO_EDGES else stream.number()
         mark = struct.unpack("<I", stream.take(4))[0] if flags & MARK else 0
         found.append((kind, name, last, size, count, mark))
+    return found
+
+
+def _sites(stream: _Stream, strings: list[str]) -> dict[int, list[tuple[str, str, int]]]:
+    found: dict[int, list[tuple[str, str, int]]] = {}
+    sites: list[list[tuple[str, str, int]]] = []
+    node = -1
+    while stream:
+        node += 1 + stream.number()
+        site = stream.number()
+        if site == len(sites):
+            frames = []
+            for _ in range(stream.number()):
+                name, file = strings[stream.number()], strings[stream.number()]
+                frames.append((name, file, stream.number()))
+            sites.append(frames)
+        found[node] = sites[site]
     return found
 
 

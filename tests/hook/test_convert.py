@@ -46,9 +46,9 @@ def converted(data: bytes, run) -> bytes:
         file.write(data)
         file.flush()
         plan = convert.read_plan(file.fileno())
-        sizes = (plan.start, plan.end, plan.nodes, plan.edges, plan.strings)
+        header = v8format.header_with_traces()
         try:
-            found = run(file.fileno(), out.fileno(), *sizes, v8format.header())
+            found = run(file.fileno(), out.fileno(), *plan.numbers, header)
         except ValueError as problem:
             raise convert.ConvertError(str(problem)) from None
         out.seek(0)
@@ -77,6 +77,20 @@ def test_golden_dumps_are_understood(both, vector):
     assert found["strings"] == vector["strings"]
     assert [list(row[:6]) for row in rows] == vector["nodes"]
     assert [[kind, name, to // 7] for kind, name, to in edges] == vector["edges"]
+
+
+def test_golden_dumps_with_sites_are_understood(both):
+    """Version 2 gives V8's traces: each node leads to its frames, and its mark stands apart."""
+    for vector in VECTORS["dumps_with_sites"]:
+        texts = [converted(bytes.fromhex(vector["hex"]), run) for run in both]
+        assert texts[0] == texts[1]
+        found = json.loads(texts[0])
+        stacks, traces = stacks_of(found), [row[5] for row in rows_of(found)]
+        frames = [[tuple(frame) for frame in stack] for stack in vector["stacks"]]
+        assert [stacks.get(trace, []) for trace in traces] == [
+            frames[site - 1] if site else [] for site in vector["sites"]
+        ]
+        assert found["value_marks"] == [node[5] for node in vector["nodes"]]
 
 
 TEXTS = st.text(max_size=20)
@@ -114,10 +128,26 @@ def graphs(draw):
     return parts, strings
 
 
-def dumped(parts, strings) -> bytes:
+def dumped(parts, strings, sites=None) -> bytes:
     out = bytearray()
-    dump.write(parts, strings, HEAD, out.extend)
+    dump.write(parts, strings, HEAD, out.extend, sites)
     return bytes(out)
+
+
+@st.composite
+def sited_graphs(draw):
+    """The same, most objects with a site of up to four frames."""
+    parts, strings = draw(graphs())
+    number = st.integers(0, len(strings) - 1)
+    frame = st.tuples(number, number, st.sampled_from([0, 1, 88, dump.MAX_LINE]))
+    sites = dump.Sites()
+    for frames in draw(st.lists(st.lists(frame, min_size=1, max_size=4), max_size=9)):
+        sites.add(frames)
+    for part in parts:
+        for place in range(len(part.types)):
+            plain = place < 60 and draw(st.booleans())
+            part.sites.append(draw(st.integers(0, len(sites.stacks))) if plain else 0)
+    return parts, strings, sites
 
 
 @given(graphs())
@@ -132,13 +162,63 @@ def test_any_graph_comes_through(both, graph):
     assert json.loads(texts[0]) == json.loads(straight)
 
 
+@given(sited_graphs())
+@settings(max_examples=20, deadline=None)
+def test_allocation_sites_come_through(both, graph):
+    """Both give the same text; a node leads up the tree by its frames, and keeps its mark."""
+    parts, _, sites = graph
+    texts = [converted(dumped(*graph), run) for run in both]
+    assert texts[0] == texts[1]
+    found = json.loads(texts[0])
+    wanted = [sites.stacks[site - 1] if site else [] for part in parts for site in part.sites]
+    stacks = stacks_of(found)
+    assert [stacks.get(row[5], []) for row in rows_of(found)] == wanted or not any(wanted)
+    if any(wanted):
+        assert found["value_marks"] == [mark for part in parts for mark in part.marks]
+        sizes = [size for part in parts for size in part.sizes]
+        both_sums = sum(map(bool, wanted)), sum(s for s, w in zip(sizes, wanted, strict=True) if w)
+        assert sums_of(found["trace_tree"]) == both_sums
+        assert found["snapshot"]["trace_function_count"] * 6 == len(found["trace_function_infos"])
+    else:
+        assert found["trace_function_infos"] == found["trace_tree"] == []
+
+
+def rows_of(found):
+    """The rows of the nodes."""
+    return zip(*[iter(found["nodes"])] * 7, strict=True)
+
+
+def stacks_of(found):
+    """The frames (name, file, line) that lead to each trace node, the innermost first."""
+    infos = zip(*[iter(found["trace_function_infos"])] * 6, strict=True)
+    functions = [row[1:3] + row[4:5] for row in infos]
+    stacks = {}
+
+    def enter(tree, above):
+        for number, function, _, _, children in zip(*[iter(tree)] * 5, strict=True):
+            stacks[number] = [functions[function], *above] if number > 1 else []
+            enter(children, stacks[number])
+
+    enter(found["trace_tree"], [])
+    return stacks
+
+
+def sums_of(tree):
+    """Objects and bytes of a tree of traces."""
+    count = size = 0
+    for _, _, mine, my_size, children in zip(*[iter(tree)] * 5, strict=True):
+        below = sums_of(children)
+        count, size = count + mine + below[0], size + my_size + below[1]
+    return count, size
+
+
 @st.composite
 def damages(draw):
     """A change of a dump: bytes replaced, cut out, or put in."""
     return draw(st.floats(0, 1)), draw(st.integers(0, 6)), draw(st.binary(max_size=6))
 
 
-@given(graphs(), st.lists(damages(), min_size=1, max_size=3))
+@given(st.one_of(graphs(), sited_graphs()), st.lists(damages(), min_size=1, max_size=3))
 @settings(max_examples=80, deadline=None)
 def test_damage_ends_in_a_sentence(both, graph, changes):
     """However a dump is damaged, both converters refuse it, or both give the same text."""
@@ -174,7 +254,8 @@ def _smallest():
     ("change", "cause"),
     [
         (lambda data: b"", "does not begin"),
-        (lambda data: data[:8] + b"\x02" + data[9:], "its version is 2, known is 1"),
+        (lambda data: data[:8] + b"\x03" + data[9:], "its version is 3, known are 1 and 2"),
+        (lambda data: data[:8] + b"\x02" + data[9:], "no count of 'allocations'"),
         (lambda data: data[:-1], "cut short"),
         (lambda data: data[:40], "cut short"),
         (lambda data: data.replace(b'"nodes":1,', b'"nodes":2,'), "stream N ends within an item"),

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from memwatch_hook import dump, v8format
 from tests.hook import dumps
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors/heap_dump.json").read_text())["dumps"]
+GOLDEN = json.loads((Path(__file__).parents[1] / "vectors/heap_dump.json").read_text())
+VECTORS = GOLDEN["dumps"]
 
 
 def column_parts(nodes, edges, synthetic):
@@ -31,9 +32,9 @@ def column_parts(nodes, edges, synthetic):
     return parts
 
 
-def written(parts, strings, head):
+def written(parts, strings, head, sites=None):
     pieces: list[bytes] = []
-    size = dump.write(parts, strings, head, pieces.append)
+    size = dump.write(parts, strings, head, pieces.append, sites)
     data = b"".join(pieces)
     assert size == len(data)
     return data
@@ -54,6 +55,47 @@ def test_golden_dumps_are_written_and_read():
             vector["head"],
             vector["end"],
         )
+
+
+def sited(vector):
+    """A golden dump with sites as `written` takes it."""
+    nodes, edges = map(tuple, vector["nodes"]), [tuple(edge) for edge in vector["edges"]]
+    parts, sites = column_parts(nodes, edges, vector["synthetic"]), dump.Sites()
+    for stack in vector["stacks"]:
+        sites.add([tuple(frame) for frame in stack])
+    parts[1].sites.extend(vector["sites"][vector["synthetic"] :])
+    sites.left_out = vector["end"]["sites_left_out"]
+    return parts, vector["strings"], vector["head"], sites
+
+
+def test_golden_dumps_with_sites_are_written_and_read():
+    """Version 2, which tells where objects were allocated, does not change either."""
+    for vector in GOLDEN["dumps_with_sites"]:
+        data = written(*sited(vector))
+        assert data.hex() == vector["hex"], vector["name"]
+        read = dumps.read(data)
+        assert (read.version, read.end) == (2, vector["end"])
+        assert [list(node) for node in read.nodes] == vector["nodes"]
+        assert {number: site for number, site in enumerate(vector["sites"]) if site} == {
+            number: 1
+            + vector["stacks"].index(
+                [
+                    [read.strings.index(name), read.strings.index(file), line]
+                    for name, file, line in frames
+                ]
+            )
+            for number, frames in read.sites.items()
+        }
+
+
+def test_too_many_frames_are_left_out():
+    """A dump keeps the innermost frames of a stack, and no more stacks than a reader must hold."""
+    sites = dump.Sites()
+    assert sites.add([]) == 0
+    assert sites.add([(1, 1, line) for line in range(dump.MAX_SITE_FRAMES + 5)]) == 1
+    assert [frame[2] for frame in sites.stacks[0]] == list(range(dump.MAX_SITE_FRAMES))
+    numbers = [sites.add([(1, 1, 1)] * 64) for _ in range(dump.MAX_FRAMES // 64)]
+    assert numbers[-2:] == [dump.MAX_FRAMES // 64, 0]
 
 
 @st.composite
