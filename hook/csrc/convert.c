@@ -12,6 +12,8 @@
 
 #include "convert_sites.h"
 
+enum { ORDER_VERSION = 2 }; /* of the arguments of convert(): as ORDER in convert.py, which may be of another build */
+
 /* ---- Text. ---- */
 
 enum { NODE_WIDTH = 7, OUT_ROOM = 256 << 10, LONGEST_ROW = 160 };
@@ -421,5 +423,8 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "memwatch_hook._c
 
 PyMODINIT_FUNC PyInit__convert(void)
 {
-    return PyModule_Create(&definition);
+    PyObject *module = PyModule_Create(&definition);
+    if (module && PyModule_AddIntConstant(module, "ORDER", ORDER_VERSION) < 0)
+        Py_CLEAR(module);
+    return module;
 }

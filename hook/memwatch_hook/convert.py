@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+ORDER = 2  # of what a converter is given: the C one may be of an older build
 SECONDS = 600  # a gigabyte of dump, which is 60 million objects, takes a tenth of it in C
 MEMORY_BYTES = (
     512 << 20
@@ -168,7 +169,8 @@ def _converter(python: bool) -> tuple[Callable[..., tuple[int, int, int, int]], 
         except ImportError:
             pass
         else:
-            return _convert.convert, "c"
+            if getattr(_convert, "ORDER", 1) == ORDER:
+                return _convert.convert, "c"
     from . import _convert_py
 
     return _convert_py.convert, "python"
