@@ -4,7 +4,7 @@
     python hook/build.py folder OUT [PYTHON …]    what an init container copies
     python hook/build.py wheels OUT [PYTHON …]    the pure wheel, and one with the C walker for each
 
-Without PYTHON: all CPythons 3.9–3.13 on the PATH and of pyenv, and this one. An interpreter without
+Without PYTHON: all CPythons 3.9–3.14 on the PATH and of pyenv, and this one. An interpreter without
 headers, or a machine without a compiler, gets no C walker: the hook works, slower, and says so.
 """
 
@@ -17,14 +17,13 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-MINORS = range(9, 14)
+MINORS = range(9, 15)
 PARTS = ("memwatch_hook", "bootstrap")
 # As in setup.py; the interpreter's headers are not ours to be warned of.
 # NDEBUG as in CPython itself: its headers assert what does not hold with PYTHONMALLOC=malloc, and a
 # failed assertion would end the walk.
 FLAGS = (
     "-O2",
-    "-DNDEBUG",
     "-DNDEBUG",
     "-Wall",
     "-Wextra",
@@ -87,11 +86,16 @@ def _start_walker(python: Path, package: Path) -> subprocess.Popen[str] | str:
     if not (Path(include) / "internal" / "pycore_interp.h").exists():
         return "it has no headers"
     headers = ["-isystem", include, "-isystem", f"{include}/internal"]
+    # Debian's pyconfig.h names a file by its place in the folder above; that of a chroot's
+    # interpreter is on no usual path.
+    headers += ["-idirafter", str(Path(include).parent)]
     return _compile("module.c", package / f"_walker{suffix}", headers)
 
 
 def _start_converter(python: Path, package: Path) -> subprocess.Popen[str]:
-    return _compile("convert.c", package / CONVERTER, ["-isystem", _facts(python)[1], LIMITED])
+    include = _facts(python)[1]
+    headers = ["-isystem", include, "-idirafter", str(Path(include).parent)]
+    return _compile("convert.c", package / CONVERTER, [*headers, LIMITED])
 
 
 def _compile(source: str, target: Path, flags: list[str]) -> subprocess.Popen[str]:

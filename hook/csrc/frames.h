@@ -15,11 +15,28 @@ static inline PyObject *code_name(PyCodeObject *code)
 
 typedef void (*LocalFn)(PyObject *name, PyObject *value, int is_cell);
 
+#if AT_LEAST(14)
+/* What a frame's slot holds: from 3.14 on its lowest bits tell what is no counted reference. */
+typedef _PyStackRef FrameSlot;
+
+static inline PyObject *slot_object(FrameSlot slot)
+{
+    return PyStackRef_IsNull(slot) || PyStackRef_IsTaggedInt(slot) ? NULL : PyStackRef_AsPyObjectBorrow(slot);
+}
+#elif AT_LEAST(11)
+typedef PyObject *FrameSlot;
+
+static inline PyObject *slot_object(FrameSlot slot)
+{
+    return slot;
+}
+#endif
+
 #if AT_LEAST(11)
 static inline PyCodeObject *frame_code(Frame *frame)
 {
 #if AT_LEAST(13)
-    PyObject *code = frame->f_executable;
+    PyObject *code = slot_object(frame->f_executable);
     return code && PyCode_Check(code) ? (PyCodeObject *)code : NULL;
 #else
     return frame->f_code;
@@ -29,7 +46,10 @@ static inline PyCodeObject *frame_code(Frame *frame)
 /* Whether it is a Python function's frame and no mark of the interpreter's own. */
 static inline int frame_is_real(Frame *frame)
 {
-#if AT_LEAST(12)
+#if AT_LEAST(14)
+    if (frame->owner >= FRAME_OWNED_BY_INTERPRETER)
+        return 0;
+#elif AT_LEAST(12)
     if (frame->owner == FRAME_OWNED_BY_CSTACK)
         return 0;
 #endif
@@ -61,19 +81,25 @@ static int frame_line(Frame *frame)
 static void frame_locals(Frame *frame, LocalFn call)
 {
     PyCodeObject *code = frame_code(frame);
-    for (int i = 0; i < code->co_nlocalsplus; i++)
-        if (frame->localsplus[i]) {
-            _PyLocals_Kind kind = _PyLocals_GetKind(code->co_localspluskinds, i);
-            PyObject *value = frame->localsplus[i];
-            int is_cell = kind & (CO_FAST_CELL | CO_FAST_FREE) && PyCell_Check(value);
-            call(PyTuple_GET_ITEM(code->co_localsplusnames, i), value, is_cell);
-        }
+    for (int i = 0; i < code->co_nlocalsplus; i++) {
+        PyObject *value = slot_object(frame->localsplus[i]);
+        if (value == NULL)
+            continue;
+        _PyLocals_Kind kind = _PyLocals_GetKind(code->co_localspluskinds, i);
+        int is_cell = kind & (CO_FAST_CELL | CO_FAST_FREE) && PyCell_Check(value);
+        call(PyTuple_GET_ITEM(code->co_localsplusnames, i), value, is_cell);
+    }
 }
 
 static Frame *frame_of_generator(PyObject *generator)
 {
     PyGenObject *gen = (PyGenObject *)generator;
-    return gen->gi_frame_state < FRAME_COMPLETED ? (Frame *)gen->gi_iframe : NULL;
+#if AT_LEAST(14)
+    Frame *frame = &gen->gi_iframe;
+#else
+    Frame *frame = (Frame *)gen->gi_iframe;
+#endif
+    return gen->gi_frame_state < FRAME_COMPLETED ? frame : NULL;
 }
 #else
 static inline PyCodeObject *frame_code(Frame *frame)

@@ -124,6 +124,11 @@ static void know_function(PyFunctionObject *function)
     know(function->func_kwdefaults, labels.kwdefaults);
     know(function->func_name, labels.name);
     know(function->func_qualname, labels.qualname);
+#if AT_LEAST(14) /* before it these are members, or not there */
+    know(function->func_doc, labels.doc);
+    know(function->func_module, labels.module);
+    know(function->func_annotate, labels.annotate);
+#endif
 }
 
 STATE Map closures; /* tuples of cells: address → the code whose free variables they are */

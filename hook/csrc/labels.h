@@ -12,6 +12,7 @@ typedef uint64_t Label;
 
 STATE struct {
     Label hidden, key, ref, cls, namespace, code, defaults, kwdefaults, name, qualname, contents, mro, bases, base;
+    Label doc, module, annotate;
     Label co_consts, co_names, co_filename, co_name, co_qualname, co_linetable, co_exceptiontable, co_localsplusnames;
     Label co_localspluskinds, co_varnames, co_freevars, co_cellvars, co_code, co_lnotab, f_code, f_globals, f_locals;
 } labels;
@@ -44,6 +45,9 @@ static void make_labels(void)
     labels.kwdefaults = property("__kwdefaults__");
     labels.name = property("__name__");
     labels.qualname = property("__qualname__");
+    labels.doc = property("__doc__");
+    labels.module = property("__module__");
+    labels.annotate = property("__annotate__");
     labels.contents = property("cell_contents");
     labels.mro = property("__mro__");
     labels.bases = property("__bases__");

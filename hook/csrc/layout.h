@@ -6,8 +6,11 @@
 #define PY_SSIZE_T_CLEAN
 #define Py_BUILD_CORE 1
 #include <Python.h>
-#if PY_VERSION_HEX < 0x03090000 || PY_VERSION_HEX >= 0x030E0000
-#error "the walker knows CPython 3.9 to 3.13; other versions use the pure-Python one"
+#if PY_VERSION_HEX < 0x03090000 || PY_VERSION_HEX >= 0x030F0000
+#error "the walker knows CPython 3.9 to 3.14; other versions use the pure-Python one"
+#endif
+#if PY_VERSION_HEX >= 0x030E0000 && PY_VERSION_HEX < 0x030E05F0
+#error "CPython 3.14.0 to 3.14.4 has the incremental collector's lists; it uses the pure-Python walker"
 #endif
 #ifdef Py_GIL_DISABLED
 #error "free-threaded builds have no collector's lists; they use the pure-Python walker"
@@ -19,6 +22,12 @@
 #include "internal/pycore_dict.h"
 #include "internal/pycore_frame.h"
 #include "internal/pycore_object.h"
+#if PY_VERSION_HEX >= 0x030E0000
+#include "internal/pycore_genobject.h"
+#include "internal/pycore_interpframe.h"
+#include "internal/pycore_runtime.h"
+#include "internal/pycore_stackref.h"
+#endif
 #else
 #include <frameobject.h>
 #endif
@@ -76,6 +85,10 @@ static PyObject *type_dict(PyTypeObject *type)
 /* What lies before an object, as sys.getsizeof counts it. */
 static inline size_t header_size(PyObject *thing)
 {
+#if AT_LEAST(13)
+    if (PyType_Check(thing) && !(((PyTypeObject *)thing)->tp_flags & Py_TPFLAGS_HEAPTYPE))
+        return 0; /* a static type was never allocated */
+#endif
 #if AT_LEAST(11)
     return _PyType_PreHeaderSize(Py_TYPE(thing));
 #else

@@ -75,10 +75,17 @@ static int read_heads(const uintptr_t *pages, int count, Head *heads)
     return got < 0 ? 0 : (int)(got / (ssize_t)sizeof *heads);
 }
 
+/* How much was mapped for a chunk: since glibc 2.43 what it says of itself leaves its header out. */
+static size_t mapped_size(const Head *head)
+{
+    size_t size = head->size & ~(size_t)CHUNK_FLAGS;
+    return size % PAGE == PAGE - offsetof(Head, object) ? size + offsetof(Head, object) : size;
+}
+
 /* The size of the chunk if a large bytes object alone fills it, as malloc maps one; else 0. */
 static size_t payload_chunk(const Head *head)
 {
-    size_t size = head->size & ~(size_t)CHUNK_FLAGS;
+    size_t size = mapped_size(head);
     const PyVarObject *object = &head->object.ob_base;
     if ((head->size & CHUNK_FLAGS) != CHUNK_IS_MMAPPED || size % PAGE || size < MIN_PAYLOAD || head->before)
         return 0;

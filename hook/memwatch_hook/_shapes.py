@@ -49,15 +49,12 @@ _NODE_TYPES = {
 _ATOMS = frozenset(
     map(id, (str, bytes, bytearray, int, float, complex, bool, type(None), type(...)))
 )
+_FUNCTION_PARTS = ["__code__", "__defaults__", "__kwdefaults__", "__name__", "__qualname__"]
+if sys.version_info >= (3, 14):  # members before it, or not there
+    _FUNCTION_PARTS += ["__doc__", "__module__", "__annotate__"]
 # Getters that answer with what is held, of classes that have no member descriptor for it.
 _GETTERS = {
-    id(types.FunctionType): (
-        "__code__",
-        "__defaults__",
-        "__kwdefaults__",
-        "__name__",
-        "__qualname__",
-    ),
+    id(types.FunctionType): tuple(_FUNCTION_PARTS),
     id(types.CellType): ("cell_contents",),
 }
 # What a code object holds: it is not the collector's, so nothing else tells. From 3.11 on only what

@@ -22,7 +22,8 @@ class Layout:
 
 
 # Minors in security support do not change any more; a 3.13 of a later patch release is compared
-# with what it says of itself (`_Py_DebugOffsets`).
+# with what it says of itself (`_Py_DebugOffsets`). Within 3.14 the layout has changed already, so
+# that each patch release counts by itself until it was run.
 LAYOUTS = (
     Layout("3.9", 0x030900F0, 0x030A0000, True),
     Layout("3.10", 0x030A00F0, 0x030B0000, True),
@@ -31,7 +32,9 @@ LAYOUTS = (
     Layout("3.13", 0x030D00F0, 0x030E0000, True),
     # The incremental collector, taken back in a patch release.
     Layout("3.14 before 3.14.5", 0x030E00F0, 0x030E05A0, False),
-    Layout("3.14 from 3.14.5", 0x030E05F0, 0x030F0000, False),
+    Layout("3.14.5 to 3.14.9", 0x030E05F0, 0x030E0AA0, False),
+    Layout("3.14.10", 0x030E0AF0, 0x030E0BA0, True),
+    Layout("3.14 from 3.14.11", 0x030E0BF0, 0x030F0000, False),
 )
 
 
@@ -46,7 +49,10 @@ def refusal(built_for: int, running: int, free_threaded: bool) -> str | None:
     if layout is None:
         return f"CPython {version(running)} has a layout that the walker does not know"
     if not layout.checked:
-        return f"the walker has no code yet for the layout of CPython {layout.name}"
+        return (
+            f"the walker was not checked on CPython {version(running)} ({layout.name}), and its "
+            "layout has changed in patch releases"
+        )
     if _layout(built_for) is not layout:
         return f"the walker is built for CPython {version(built_for)}, not {version(running)}"
     return None

@@ -43,6 +43,14 @@ def test_without_a_compiler_everything_is_there_but_the_walker(tmp_path):
     assert said == "python the C walker was not built for this interpreter"
 
 
+def test_the_newest_cpython_has_its_walker():
+    """3.14 reads its heap in C, where this machine has one."""
+    python = runtimes.python(runtimes.NEXT_PYTHON_MINOR)
+    if python is None:
+        pytest.skip("no CPython 3.14: python -m tests.support.debian_python makes one")
+    assert asked(python, with_c_walker()) == "c"
+
+
 @pytest.mark.skipif(not list(HOOK.glob("*.egg-info")), reason="setuptools is not installed here")
 def test_the_pure_wheel_has_no_dependency(tmp_path):
     """`MEMWATCH_WALKER=no` makes a wheel for any Python 3.9 and later."""

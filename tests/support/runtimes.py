@@ -48,7 +48,10 @@ NPM_APPS = {
 BUILT_FOR_MAJOR = NODE_MAJORS[-1]
 # What is installed at once: downloads wait for the network, builds for two cores.
 INSTALLERS = 4
-PYTHON_MINORS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+# A CPython that few machines have yet: where `python -m tests.support.debian_python` has made one,
+# the hook's tests have a row for it; `make test` never fetches it.
+NEXT_PYTHON_MINOR = "3.14"
+_USUAL_PYTHON_MINORS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 # Servers that the Python hook is tested in, under each interpreter.
 PYTHON_PACKAGES = ("gunicorn==23.0.0", "gevent==24.11.1")
 # All that tests.hook_python.matrix runs; the suite needs it for one interpreter only.
@@ -63,7 +66,7 @@ WEB_PACKAGES = (
     "grpcio",
     "uwsgi==2.0.31",
 )
-WEB_MINOR = PYTHON_MINORS[-1]
+WEB_MINOR = _USUAL_PYTHON_MINORS[-1]
 # Other readers of a Python heap, which ours must agree with, in a folder for each interpreter.
 PYTHON_PEERS = ("guppy3",)
 
@@ -93,8 +96,20 @@ def python(minor: str) -> Path | None:
         return Path(sys.executable)
     for binary in sorted(Path.home().glob(f".pyenv/versions/{minor}.*/bin/python{minor}")):
         return binary
+    from_debian = HOME / f"root-{minor}/usr/local/bin/python{minor}"
+    if from_debian.exists():
+        return from_debian
     on_path = shutil.which(f"python{minor}")
     return Path(on_path) if on_path and "shims" not in on_path else None
+
+
+def _python_minors() -> tuple[str, ...]:
+    newest = (NEXT_PYTHON_MINOR,) if python(NEXT_PYTHON_MINOR) else ()
+    return (*_USUAL_PYTHON_MINORS, *newest)
+
+
+#: Every CPython that the hook is tested on here.
+PYTHON_MINORS = _python_minors()
 
 
 def python_with_servers(minor: str) -> Path | None:
