@@ -18,7 +18,15 @@ from memwatch_agent.drivers.base import Way
 from memwatch_agent.drivers.hook import HookDriver
 from memwatch_agent.drivers.node import NodeAttachDriver
 from tests.support import fork_addon, runtimes
-from tests.support.node_apps import APPS_BY_NAME, BIG_APPS, App, Shown, shown, started
+from tests.support.node_apps import (
+    APPS_BY_NAME,
+    BENCH_APPS,
+    BIG_APPS,
+    App,
+    Shown,
+    shown,
+    started,
+)
 
 MAJORS = (*runtimes.NODE_MAJORS, runtimes.NEXT_NODE_MAJOR)
 
@@ -46,7 +54,7 @@ async def _run(app: App, node: Path, driver: HookDriver | NodeAttachDriver, hook
 def plan(names: list[str], majors: list[int]) -> Iterator[tuple[str, App, int, Path]]:
     """What runs, in order."""
     for name in names:
-        app = {**APPS_BY_NAME, **BIG_APPS}[name]
+        app = {**APPS_BY_NAME, **BENCH_APPS, **BIG_APPS}[name]
         if app.env.get("DRIVER") == "better-sqlite3" and not runtimes.better_sqlite3().exists():
             print(f"| {name} | – | – | – | – | – | – | not built |")
             continue
@@ -82,7 +90,8 @@ def main() -> int:
     options.add_argument(
         "--apps",
         default="",
-        help=f"names, separated by ';'; all by default but {', '.join(BIG_APPS)}",
+        help=f"names, separated by ';'; all by default but {', '.join([*BENCH_APPS, *BIG_APPS])}; "
+        "'bench' stands for those with packages that only this installs",
     )
     chosen = options.parse_args()
     if isinstance(addon := fork_addon.built(), str):
@@ -90,6 +99,11 @@ def main() -> int:
         return 2
     print(HEAD, flush=True)
     names = [name for name in chosen.apps.split(";") if name] or list(APPS_BY_NAME)
+    if "bench" in names:
+        at = names.index("bench")
+        names[at : at + 1] = BENCH_APPS
+    if set(names) & set(BENCH_APPS):
+        runtimes.install_bench_apps()
     wrong = 0
     for name, app, major, node in plan(names, [int(word) for word in chosen.majors.split(",")]):
         for way in map(Way, chosen.ways.split(",")):

@@ -57,6 +57,7 @@ class App:
         confined: with a read-only root and another user; takes root.
         majors: the majors that it runs on.
         inspected: its inspector is open from the start.
+        bench: it is written with the packages that only a bench installs.
     """
 
     script: str
@@ -67,6 +68,7 @@ class App:
     confined: bool = False
     majors: tuple[int, ...] = (18, 20, 22, 24, 26)
     inspected: bool = False
+    bench: bool = False
 
 
 APPS_BY_NAME: Mapping[str, App] = {
@@ -90,6 +92,26 @@ APPS_BY_NAME: Mapping[str, App] = {
     "NODE_OPTIONS": App("express.cjs", options="--enable-source-maps --max-http-header-size=16384"),
     "read-only root, uid 1000": App("express.cjs", confined=True),
     "5,000 timers, 2,000 sockets": App("crowded.cjs"),
+}
+
+#: With packages that only the bench installs (`runtimes.install_bench_apps`).
+BENCH_APPS: Mapping[str, App] = {
+    "Next.js": App("next.cjs", env={"NEXT_APP": str(runtimes.next_app())}, bench=True),
+    "Apollo Server": App("apollo.cjs", path="/?query=%7Bn%20rows%7Bi%20text%7D%7D", bench=True),
+    "TypeScript by ts-node": App(
+        "typescript.ts",
+        flags=("--require", "ts-node/register"),
+        env={
+            "TS_NODE_TRANSPILE_ONLY": "true",
+            "TS_NODE_COMPILER_OPTIONS": '{"module":"commonjs","esModuleInterop":true}',
+        },
+        bench=True,
+    ),
+    "cluster of 4 by PM2": App(
+        "http.cjs",
+        flags=(str(runtimes.npm_bench_apps() / "pm2/bin/pm2-runtime"), "start", "--raw", "-i", "4"),
+        bench=True,
+    ),
 }
 
 #: Only by name: each takes gigabytes and minutes.
@@ -173,7 +195,8 @@ async def started(app: App, node: Path, folder: Path, *, hooked: bool) -> AsyncI
     """The program, once it answers; `folder` holds its hook's socket."""
     with _home(app) as home:
         command = _command(app, node, home, folder)
-        popen = _started(command, _environment(app, folder, hooked=hooked), home)
+        env = {**_environment(app, folder, hooked=hooked), "HOME": str(home)}
+        popen = _started(command, env, home)
         try:
             port, told_at, pid = await asyncio.to_thread(_first_words, popen)
             target = await asyncio.to_thread(_target, pid, folder, hooked=hooked)
@@ -213,7 +236,8 @@ def _home(app: App) -> Iterator[Path]:
         home.chmod(0o755)
         for file in (APPS / "common.cjs", APPS / app.script):
             shutil.copy(file, home)
-        (home / "node_modules").symlink_to(runtimes.npm_apps())
+        packages = runtimes.npm_bench_apps() if app.bench else runtimes.npm_apps()
+        (home / "node_modules").symlink_to(packages)
         yield home
 
 

