@@ -68,6 +68,16 @@ def _suspect(found: "Suspect", state: str) -> Document:
         "share": found.share,
         "per_second": found.new_per_second if found.HasField("new_per_second") else None,
         "where": where and _where(where),
+        "made_at": [
+            {
+                "script": site.location.script,
+                "line": site.location.line,
+                "what": site.location.what,
+                "count": site.count,
+                "callers": list(site.callers),
+            }
+            for site in found.allocation_sites
+        ],
     }
 
 
@@ -124,9 +134,22 @@ def _suspect_lines(rank: int, suspect: Document) -> list[str]:
     where = suspect.get("where")
     if where:
         lines.append(f"   from {_place(where)} ({where.get('what')})")
+    if suspect.get("made_at"):
+        new = suspect.get("new_count", 0)
+        made = "; ".join(_made(site, new) for site in suspect["made_at"])
+        lines.append(f"   made at {made}")
     why = "; ".join(map(str, suspect.get("why") or []))
     lines.append(f"   {suspect.get('state')} ({_percent(suspect.get('confidence', 0))}): {why}")
     return lines
+
+
+def _made(site: Document, new: int) -> str:
+    """`models.py:88 (4,000 of 4,000), called from views.py:12`."""
+    file = str(site.get("script", "")).rpartition("/")[2] or "an unknown file"
+    place = f"{file}:{site['line']}" if site.get("line") else file
+    what = f" {site['what']}" if site.get("what") else ""
+    callers = f", called from {' ← '.join(site['callers'])}" if site.get("callers") else ""
+    return f"{place}{what} ({site.get('count', 0):,} of {new:,}){callers}"
 
 
 def _place(where: Document) -> str:

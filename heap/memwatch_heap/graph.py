@@ -65,6 +65,7 @@ class HeapGraph:
         detachedness: 0 unknown, 1 attached, 2 detached; None where the file has no such field.
         trace_node: id of the allocation's trace node, 0 for none; None likewise.
         traces: the trace nodes, in snapshots taken while allocations were tracked.
+        value_marks: salted marks of plain values, where a Python snapshot has them beside traces.
         extra_native_bytes: memory outside the heap that the file's header reports.
     """
 
@@ -85,6 +86,7 @@ class HeapGraph:
     detachedness: U8 | None = None
     trace_node: U32 | None = None
     traces: AllocationTraces | None = None
+    value_marks: U32 | None = None
     extra_native_bytes: int = 0
 
     @property

@@ -1,8 +1,9 @@
 """Finger prints of objects whose ids are addresses: what hangs on them tells them apart.
 
 A dead object's address is taken by a new one of its class, often with all that hung on the dead
-one. Python snapshots carry a salted mark of each plain value (as `trace_node_id`); the marks of an
-object's own values are its print.
+one. Python snapshots carry a salted mark of each plain value (as `trace_node_id`, or in a section
+of their own where that says where objects were made); the marks of an object's own values are its
+print.
 """
 
 from dataclasses import dataclass
@@ -70,10 +71,11 @@ def _agree(mine: tuple[U32, ...], theirs: tuple[U32, ...], rows: tuple[Rows, Row
 def find_prints(holders: Holders, rows: Rows) -> Prints | None:
     """The prints of all objects in the order of `rows`; None where the snapshot has no marks."""
     graph = holders.graph
-    if graph.trace_node is None or graph.traces is not None or not graph.trace_node.any():
+    found = graph.value_marks if graph.traces is not None else graph.trace_node
+    if found is None or not found.any():
         return None
     number = graph.node_type == graph.node_code("number")
-    marks = graph.trace_node.astype(np.uint64)
+    marks = found.astype(np.uint64)
     kinds = (np.where(number, 0, marks), np.where(number, marks, 0))
     own = [kind + _held(holders, kind) for kind in kinds]
     deep = own

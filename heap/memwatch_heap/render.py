@@ -2,6 +2,7 @@
 
 from html import escape
 
+from memwatch_heap.code_places import Place
 from memwatch_heap.report import Cleared, Suspect, Verdict
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -56,6 +57,8 @@ def _suspect(rank: int, suspect: Suspect) -> list[str]:
     lines = [f"{rank}. {suspect.path}", f"   {_growth(suspect)}"]
     if suspect.where:
         lines.append(f"   from {_where(suspect)}")
+    if suspect.made_at:
+        lines.append(f"   made at {_made(suspect)}")
     why = "; ".join(suspect.why)
     lines.append(f"   {suspect.state} ({_percent(suspect.confidence)}): {why}")
     return lines
@@ -77,12 +80,25 @@ def _where(suspect: Suspect) -> str:
     return f"{where.script}{line} ({where.what})"
 
 
+def _made(suspect: Suspect) -> str:
+    """`models.py:88 (4,000 of 4,000), called from views.py:12`, the most frequent first."""
+    said = []
+    for site in suspect.made_at:
+        place = str(Place(site.script, site.line, site.column, site.what))
+        what = f" {site.what}" if site.what else ""
+        callers = f", called from {' ← '.join(site.callers)}" if site.callers else ""
+        said.append(f"{place}{what} ({site.count:,} of {suspect.new_count:,}){callers}")
+    return "; ".join(said)
+
+
 def _cleared(cleared: Cleared) -> str:
     return f"{cleared.path}: {cleared.state} ({' → '.join(map(str, cleared.counts))})"
 
 
 def _suspect_html(suspect: Suspect) -> str:
     where = f"<div><code>{escape(_where(suspect))}</code></div>" if suspect.where else ""
+    if suspect.made_at:
+        where += f"<div>made at <code>{escape(_made(suspect))}</code></div>"
     return (
         f"<li><strong>{escape(suspect.path)}</strong><div>{escape(_growth(suspect))}</div>{where}"
         f"<div>{escape(suspect.state)} ({_percent(suspect.confidence)}): "

@@ -23,6 +23,24 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
+class AllocationSite:
+    """A line that objects were made at.
+
+    Attributes:
+        script, line, column: as in `Where`. what: the function, where it has a name, and what it
+            called to make them.
+        count: how many of the objects. callers: the lines outwards, such as `views.py:12`.
+    """
+
+    script: str
+    line: int
+    column: int
+    what: str
+    count: int
+    callers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Suspect:
     """A container that collects objects and, it seems, lets none go.
 
@@ -41,6 +59,8 @@ class Suspect:
         where: the source of the objects, None where the snapshot does not say.
         samples: ids of some of the new objects, the last ones first.
         others: other classes that it collects along, with numbers of new objects.
+        made_at: the lines that most of the new objects were made at, where allocations were traced.
+        made_known: of how many of them that is known.
     """
 
     state: str
@@ -63,6 +83,8 @@ class Suspect:
     where: Where | None
     samples: tuple[int, ...]
     others: tuple[tuple[str, int], ...]
+    made_at: tuple[AllocationSite, ...] = ()
+    made_known: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +185,10 @@ class Verdict:
             return replace(self, holders=self.holders[:-1])
         if self.cleared:
             return replace(self, cleared=self.cleared[:-1])
+        if any(len(suspect.made_at) > 1 for suspect in self.suspects):
+            return replace(
+                self, suspects=tuple(replace(s, made_at=s.made_at[:1]) for s in self.suspects)
+            )
         if len(self.suspects) > 1:
             return replace(self, suspects=self.suspects[:-1], left_out=self.left_out + 1)
         return None

@@ -15,6 +15,7 @@ from memwatch_heap.growth import Growth, Ledger, Names, Series, identities, make
 from memwatch_heap.holder_growth import grown_holders
 from memwatch_heap.holders import ITEM, NO_EDGE, NOISE, Holders, find_holders
 from memwatch_heap.locations import Place, Sources, is_engine_script
+from memwatch_heap.made import made_at
 from memwatch_heap.owned import Owned
 from memwatch_heap.paths import Paths
 from memwatch_heap.report import Cleared, Holder, SnapshotFacts, Suspect, Verdict, Where
@@ -302,6 +303,7 @@ class _Inquiry:
             class_word(holders.group_names[group]) for group in reversed(site.main.via)
         ]
         seconds = self._seconds()
+        made, made_known = made_at(graph, items)
         return Suspect(
             state=str(judgement.state),
             confidence=judgement.confidence,
@@ -323,6 +325,8 @@ class _Inquiry:
                 (class_word(holders.group_names[pile.group]), pile.count)
                 for pile in site.piles[1:4]
             ),
+            made_at=made,
+            made_known=made_known,
         )  # fmt: skip
 
     def _bound(self, site: Site, said: Said) -> str:

@@ -6,7 +6,15 @@ from dataclasses import replace
 import pytest
 
 from memwatch_heap import render
-from memwatch_heap.report import MAX_JSON_BYTES, Cleared, SnapshotFacts, Suspect, Verdict, Where
+from memwatch_heap.report import (
+    MAX_JSON_BYTES,
+    AllocationSite,
+    Cleared,
+    SnapshotFacts,
+    Suspect,
+    Verdict,
+    Where,
+)
 
 SUSPECT = Suspect(
     state="leaking", confidence=0.95, why=("objects: 1 → 2",), root="app.js", name="bus",
@@ -68,6 +76,30 @@ def test_the_text_says_who_what_and_where():
     assert any("240 new Function, with 240 (string): 33.8 KiB" in line for line in lines)
     assert any("/srv/app.js:32 (function)" in line for line in lines)
     assert "  app.js: pages (Map) → Page: turns over (80 → 80)" in lines
+
+
+SITE = AllocationSite("/srv/models.py", 88, 0, "through decoder.py:353", 4000, ("views.py:12",))
+
+
+def test_the_text_says_where_objects_were_made():
+    """The line that made them, how many of how many, what it called and who called it."""
+    made = replace(SUSPECT, new_count=4012, made_at=(SITE, replace(SITE, line=90, count=12)))
+    said = render.text(replace(VERDICT, suspects=(made,)))
+    assert "   made at models.py:88 through decoder.py:353 (4,000 of 4,012), called from " in said
+    assert "; models.py:90 through decoder.py:353 (12 of 4,012)" in said
+    hostile = replace(made, made_at=(replace(SITE, script="<b>.py"),))
+    assert "&lt;b&gt;.py:88" in render.html(replace(VERDICT, suspects=(hostile,)))
+
+
+def test_sites_shrink_before_suspects_go():
+    """The 8 KiB rule: each suspect keeps its first site, as long as all are there."""
+    long = replace(SITE, script="/srv/" + "x" * 150)
+    made = replace(SUSPECT, made_at=(long, replace(long, line=90), replace(long, line=91)))
+    text = replace(VERDICT, suspects=(made,) * 8).to_json()
+    document = json.loads(text)
+    assert len(text.encode()) <= MAX_JSON_BYTES
+    assert [len(suspect["made_at"]) for suspect in document["suspects"]] == [1] * 8
+    assert document["suspects"][0]["made_at"][0]["count"] == 4000
 
 
 def test_html_escapes_what_the_program_named():

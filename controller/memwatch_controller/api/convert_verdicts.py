@@ -55,6 +55,16 @@ def _suspect(found: Document) -> pb.Suspect:
         share=found.get("share", 0.0),
         location=None if where is None else _location(where),
         sample_object_ids=found.get("samples", ()),
+        allocation_sites=[_site(site) for site in found.get("made_at", ())],
+        allocation_known_count=found.get("made_known", 0),
+    )
+
+
+def _site(found: Document) -> pb.AllocationSite:
+    return pb.AllocationSite(
+        location=_location(found),
+        count=found.get("count", 0),
+        callers=found.get("callers", ()),
     )
 
 

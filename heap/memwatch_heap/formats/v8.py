@@ -74,6 +74,7 @@ class _Reader:
         self.locations: dict[str, NDArray[Any]] | None = None
         self.functions: NDArray[np.uint64] | None = None
         self.tree: bytes | None = None
+        self.marks: NDArray[np.uint64] | None = None
         self.tokens = kernels("tokens")
 
     def read(self) -> HeapGraph:
@@ -122,6 +123,8 @@ class _Reader:
                 self.locations = self._read_locations(self._needs_header(key))
             case "trace_function_infos":
                 self.functions = self._read_numbers(key)
+            case "value_marks":
+                self.marks = self._read_numbers(key)
             case "trace_tree":
                 self.tree = self.cursor.value(key, _MAX_TREE)
             case _:
@@ -340,10 +343,18 @@ class _Reader:
             detachedness=nodes["detached"] if len(nodes["detached"]) else None,
             trace_node=nodes["trace"] if len(nodes["trace"]) else None,
             traces=self._traces(header),
+            value_marks=self._marks(header),
             extra_native_bytes=header.extra_native_bytes,
         )
         graph.check()
         return graph
+
+    def _marks(self, header: Header) -> NDArray[np.uint32] | None:
+        if self.marks is None:
+            return None
+        if len(self.marks) != header.node_count or self.marks.max(initial=0) >= 1 << 32:
+            raise SnapshotError(self.cursor.source.name, "'value_marks' is no list of marks")
+        return self.marks.astype(np.uint32)
 
     def _traces(self, header: Header) -> AllocationTraces | None:
         fields = header.function_fields, header.trace_fields

@@ -25,37 +25,39 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemwatch_proto/v1/reports.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x02\n\x06Report\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x11\n\ttarget_id\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0csnapshot_ids\x18\x05 \x03(\t\x12\'\n\x06\x62\x65\x66ore\x18\x06 \x01(\x0b\x32\x17.memwatch.v1.HeapTotals\x12&\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32\x17.memwatch.v1.HeapTotals\x12)\n\x07\x63lasses\x18\x08 \x03(\x0b\x32\x18.memwatch.v1.ClassGrowth\x12\x13\n\x0b\x63lass_count\x18\t \x01(\r\x12\x0f\n\x07summary\x18\n \x01(\t\x12\x0c\n\x04json\x18\x0b \x01(\t\x12*\n\x07verdict\x18\x0c \x01(\x0b\x32\x14.memwatch.v1.VerdictH\x00\x88\x01\x01\x12\r\n\x05notes\x18\r \x03(\tB\n\n\x08_verdict\"\xde\x02\n\x07Verdict\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.memwatch.v1.VerdictState\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12\x16\n\x0enew_size_bytes\x18\x04 \x01(\x04\x12\x17\n\x0f\x65xplained_share\x18\x05 \x01(\x01\x12\x18\n\x10grown_size_bytes\x18\x06 \x01(\x03\x12\x1d\n\x10interval_seconds\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12&\n\x08suspects\x18\x08 \x03(\x0b\x32\x14.memwatch.v1.Suspect\x12\x16\n\x0eleft_out_count\x18\t \x01(\r\x12.\n\x07\x63leared\x18\n \x03(\x0b\x32\x1d.memwatch.v1.ClearedContainer\x12\x15\n\rtold_by_place\x18\x0b \x01(\x08\x42\x13\n\x11_interval_seconds\"\xd9\x03\n\x07Suspect\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.memwatch.v1.VerdictState\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\x0c\n\x04root\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x0c\n\x04part\x18\x07 \x01(\t\x12\x0c\n\x04path\x18\x08 \x01(\t\x12\x17\n\x0f\x63ontainer_class\x18\t \x01(\t\x12\x1b\n\x13\x63ontainer_object_id\x18\n \x01(\x04\x12\x17\n\x0f\x63ontainer_count\x18\x0b \x01(\x04\x12\x14\n\x0cobject_class\x18\x0c \x01(\t\x12\x0e\n\x06\x63ounts\x18\r \x03(\x04\x12\x11\n\tnew_count\x18\x0e \x01(\x04\x12\x16\n\x0enew_size_bytes\x18\x0f \x01(\x04\x12\x1b\n\x0enew_per_second\x18\x10 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05share\x18\x11 \x01(\x01\x12\x32\n\x08location\x18\x12 \x01(\x0b\x32\x1b.memwatch.v1.SourceLocationH\x01\x88\x01\x01\x12\x19\n\x11sample_object_ids\x18\x13 \x03(\x04\x42\x11\n\x0f_new_per_secondB\x0b\n\t_location\"{\n\x0eSourceLocation\x12\x0e\n\x06script\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\x12\x0c\n\x04what\x18\x04 \x01(\t\x12-\n\x08original\x18\x05 \x01(\x0b\x32\x1b.memwatch.v1.SourceLocation\"O\n\x10\x43learedContainer\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\"l\n\nHeapTotals\x12\x14\n\x0cobject_count\x18\x01 \x01(\x04\x12\x1a\n\x12shallow_size_bytes\x18\x02 \x01(\x04\x12\x11\n\trss_bytes\x18\x03 \x01(\x04\x12\x19\n\x11unexplained_bytes\x18\x04 \x01(\x04\"\xe9\x01\n\x0b\x43lassGrowth\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x14\n\x0c\x63ount_before\x18\x02 \x01(\x04\x12\x13\n\x0b\x63ount_after\x18\x03 \x01(\x04\x12!\n\x19shallow_size_before_bytes\x18\x04 \x01(\x04\x12 \n\x18shallow_size_after_bytes\x18\x05 \x01(\x04\x12\x11\n\tnew_count\x18\x06 \x01(\x04\x12\x12\n\ngone_count\x18\x07 \x01(\x04\x12\x16\n\x0enew_size_bytes\x18\x08 \x01(\x04\x12\x17\n\x0fgone_size_bytes\x18\t \x01(\x04\"\x1e\n\x10GetReportRequest\x12\n\n\x02id\x18\x01 \x01(\t\"/\n\x17\x43ompareSnapshotsRequest\x12\x14\n\x0csnapshot_ids\x18\x01 \x03(\t\"O\n\x12ListReportsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListReportsResponse\x12$\n\x07reports\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Report\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x82\x01\n\x0cVerdictState\x12\x1d\n\x19VERDICT_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19VERDICT_STATE_NOT_LEAKING\x10\x01\x12\x19\n\x15VERDICT_STATE_GROWING\x10\x02\x12\x19\n\x15VERDICT_STATE_LEAKING\x10\x03\x32\xf1\x01\n\rReportService\x12?\n\tGetReport\x12\x1d.memwatch.v1.GetReportRequest\x1a\x13.memwatch.v1.Report\x12P\n\x0bListReports\x12\x1f.memwatch.v1.ListReportsRequest\x1a .memwatch.v1.ListReportsResponse\x12M\n\x10\x43ompareSnapshots\x12$.memwatch.v1.CompareSnapshotsRequest\x1a\x13.memwatch.v1.Reportb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemwatch_proto/v1/reports.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x02\n\x06Report\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x11\n\ttarget_id\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0csnapshot_ids\x18\x05 \x03(\t\x12\'\n\x06\x62\x65\x66ore\x18\x06 \x01(\x0b\x32\x17.memwatch.v1.HeapTotals\x12&\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32\x17.memwatch.v1.HeapTotals\x12)\n\x07\x63lasses\x18\x08 \x03(\x0b\x32\x18.memwatch.v1.ClassGrowth\x12\x13\n\x0b\x63lass_count\x18\t \x01(\r\x12\x0f\n\x07summary\x18\n \x01(\t\x12\x0c\n\x04json\x18\x0b \x01(\t\x12*\n\x07verdict\x18\x0c \x01(\x0b\x32\x14.memwatch.v1.VerdictH\x00\x88\x01\x01\x12\r\n\x05notes\x18\r \x03(\tB\n\n\x08_verdict\"\xde\x02\n\x07Verdict\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.memwatch.v1.VerdictState\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12\x16\n\x0enew_size_bytes\x18\x04 \x01(\x04\x12\x17\n\x0f\x65xplained_share\x18\x05 \x01(\x01\x12\x18\n\x10grown_size_bytes\x18\x06 \x01(\x03\x12\x1d\n\x10interval_seconds\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12&\n\x08suspects\x18\x08 \x03(\x0b\x32\x14.memwatch.v1.Suspect\x12\x16\n\x0eleft_out_count\x18\t \x01(\r\x12.\n\x07\x63leared\x18\n \x03(\x0b\x32\x1d.memwatch.v1.ClearedContainer\x12\x15\n\rtold_by_place\x18\x0b \x01(\x08\x42\x13\n\x11_interval_seconds\"\xb0\x04\n\x07Suspect\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.memwatch.v1.VerdictState\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\x0c\n\x04root\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x0c\n\x04part\x18\x07 \x01(\t\x12\x0c\n\x04path\x18\x08 \x01(\t\x12\x17\n\x0f\x63ontainer_class\x18\t \x01(\t\x12\x1b\n\x13\x63ontainer_object_id\x18\n \x01(\x04\x12\x17\n\x0f\x63ontainer_count\x18\x0b \x01(\x04\x12\x14\n\x0cobject_class\x18\x0c \x01(\t\x12\x0e\n\x06\x63ounts\x18\r \x03(\x04\x12\x11\n\tnew_count\x18\x0e \x01(\x04\x12\x16\n\x0enew_size_bytes\x18\x0f \x01(\x04\x12\x1b\n\x0enew_per_second\x18\x10 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05share\x18\x11 \x01(\x01\x12\x32\n\x08location\x18\x12 \x01(\x0b\x32\x1b.memwatch.v1.SourceLocationH\x01\x88\x01\x01\x12\x19\n\x11sample_object_ids\x18\x13 \x03(\x04\x12\x35\n\x10\x61llocation_sites\x18\x14 \x03(\x0b\x32\x1b.memwatch.v1.AllocationSite\x12\x1e\n\x16\x61llocation_known_count\x18\x15 \x01(\x04\x42\x11\n\x0f_new_per_secondB\x0b\n\t_location\"_\n\x0e\x41llocationSite\x12-\n\x08location\x18\x01 \x01(\x0b\x32\x1b.memwatch.v1.SourceLocation\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\x12\x0f\n\x07\x63\x61llers\x18\x03 \x03(\t\"{\n\x0eSourceLocation\x12\x0e\n\x06script\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\x12\x0c\n\x04what\x18\x04 \x01(\t\x12-\n\x08original\x18\x05 \x01(\x0b\x32\x1b.memwatch.v1.SourceLocation\"O\n\x10\x43learedContainer\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\"l\n\nHeapTotals\x12\x14\n\x0cobject_count\x18\x01 \x01(\x04\x12\x1a\n\x12shallow_size_bytes\x18\x02 \x01(\x04\x12\x11\n\trss_bytes\x18\x03 \x01(\x04\x12\x19\n\x11unexplained_bytes\x18\x04 \x01(\x04\"\xe9\x01\n\x0b\x43lassGrowth\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x14\n\x0c\x63ount_before\x18\x02 \x01(\x04\x12\x13\n\x0b\x63ount_after\x18\x03 \x01(\x04\x12!\n\x19shallow_size_before_bytes\x18\x04 \x01(\x04\x12 \n\x18shallow_size_after_bytes\x18\x05 \x01(\x04\x12\x11\n\tnew_count\x18\x06 \x01(\x04\x12\x12\n\ngone_count\x18\x07 \x01(\x04\x12\x16\n\x0enew_size_bytes\x18\x08 \x01(\x04\x12\x17\n\x0fgone_size_bytes\x18\t \x01(\x04\"\x1e\n\x10GetReportRequest\x12\n\n\x02id\x18\x01 \x01(\t\"/\n\x17\x43ompareSnapshotsRequest\x12\x14\n\x0csnapshot_ids\x18\x01 \x03(\t\"O\n\x12ListReportsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListReportsResponse\x12$\n\x07reports\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Report\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x82\x01\n\x0cVerdictState\x12\x1d\n\x19VERDICT_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19VERDICT_STATE_NOT_LEAKING\x10\x01\x12\x19\n\x15VERDICT_STATE_GROWING\x10\x02\x12\x19\n\x15VERDICT_STATE_LEAKING\x10\x03\x32\xf1\x01\n\rReportService\x12?\n\tGetReport\x12\x1d.memwatch.v1.GetReportRequest\x1a\x13.memwatch.v1.Report\x12P\n\x0bListReports\x12\x1f.memwatch.v1.ListReportsRequest\x1a .memwatch.v1.ListReportsResponse\x12M\n\x10\x43ompareSnapshots\x12$.memwatch.v1.CompareSnapshotsRequest\x1a\x13.memwatch.v1.Reportb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memwatch_proto.v1.reports_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICTSTATE']._serialized_start=2091
-  _globals['_VERDICTSTATE']._serialized_end=2221
+  _globals['_VERDICTSTATE']._serialized_start=2275
+  _globals['_VERDICTSTATE']._serialized_end=2405
   _globals['_REPORT']._serialized_start=82
   _globals['_REPORT']._serialized_end=459
   _globals['_VERDICT']._serialized_start=462
   _globals['_VERDICT']._serialized_end=812
   _globals['_SUSPECT']._serialized_start=815
-  _globals['_SUSPECT']._serialized_end=1288
-  _globals['_SOURCELOCATION']._serialized_start=1290
-  _globals['_SOURCELOCATION']._serialized_end=1413
-  _globals['_CLEAREDCONTAINER']._serialized_start=1415
-  _globals['_CLEAREDCONTAINER']._serialized_end=1494
-  _globals['_HEAPTOTALS']._serialized_start=1496
-  _globals['_HEAPTOTALS']._serialized_end=1604
-  _globals['_CLASSGROWTH']._serialized_start=1607
-  _globals['_CLASSGROWTH']._serialized_end=1840
-  _globals['_GETREPORTREQUEST']._serialized_start=1842
-  _globals['_GETREPORTREQUEST']._serialized_end=1872
-  _globals['_COMPARESNAPSHOTSREQUEST']._serialized_start=1874
-  _globals['_COMPARESNAPSHOTSREQUEST']._serialized_end=1921
-  _globals['_LISTREPORTSREQUEST']._serialized_start=1923
-  _globals['_LISTREPORTSREQUEST']._serialized_end=2002
-  _globals['_LISTREPORTSRESPONSE']._serialized_start=2004
-  _globals['_LISTREPORTSRESPONSE']._serialized_end=2088
-  _globals['_REPORTSERVICE']._serialized_start=2224
-  _globals['_REPORTSERVICE']._serialized_end=2465
+  _globals['_SUSPECT']._serialized_end=1375
+  _globals['_ALLOCATIONSITE']._serialized_start=1377
+  _globals['_ALLOCATIONSITE']._serialized_end=1472
+  _globals['_SOURCELOCATION']._serialized_start=1474
+  _globals['_SOURCELOCATION']._serialized_end=1597
+  _globals['_CLEAREDCONTAINER']._serialized_start=1599
+  _globals['_CLEAREDCONTAINER']._serialized_end=1678
+  _globals['_HEAPTOTALS']._serialized_start=1680
+  _globals['_HEAPTOTALS']._serialized_end=1788
+  _globals['_CLASSGROWTH']._serialized_start=1791
+  _globals['_CLASSGROWTH']._serialized_end=2024
+  _globals['_GETREPORTREQUEST']._serialized_start=2026
+  _globals['_GETREPORTREQUEST']._serialized_end=2056
+  _globals['_COMPARESNAPSHOTSREQUEST']._serialized_start=2058
+  _globals['_COMPARESNAPSHOTSREQUEST']._serialized_end=2105
+  _globals['_LISTREPORTSREQUEST']._serialized_start=2107
+  _globals['_LISTREPORTSREQUEST']._serialized_end=2186
+  _globals['_LISTREPORTSRESPONSE']._serialized_start=2188
+  _globals['_LISTREPORTSRESPONSE']._serialized_end=2272
+  _globals['_REPORTSERVICE']._serialized_start=2408
+  _globals['_REPORTSERVICE']._serialized_end=2649
 # @@protoc_insertion_point(module_scope)

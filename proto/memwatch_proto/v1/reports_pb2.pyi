@@ -78,7 +78,7 @@ class Verdict(_message.Message):
     def __init__(self, state: _Optional[_Union[VerdictState, str]] = ..., confidence: _Optional[float] = ..., summary: _Optional[str] = ..., new_size_bytes: _Optional[int] = ..., explained_share: _Optional[float] = ..., grown_size_bytes: _Optional[int] = ..., interval_seconds: _Optional[float] = ..., suspects: _Optional[_Iterable[_Union[Suspect, _Mapping]]] = ..., left_out_count: _Optional[int] = ..., cleared: _Optional[_Iterable[_Union[ClearedContainer, _Mapping]]] = ..., told_by_place: _Optional[bool] = ...) -> None: ...
 
 class Suspect(_message.Message):
-    __slots__ = ("state", "confidence", "reasons", "root", "name", "kind", "part", "path", "container_class", "container_object_id", "container_count", "object_class", "counts", "new_count", "new_size_bytes", "new_per_second", "share", "location", "sample_object_ids")
+    __slots__ = ("state", "confidence", "reasons", "root", "name", "kind", "part", "path", "container_class", "container_object_id", "container_count", "object_class", "counts", "new_count", "new_size_bytes", "new_per_second", "share", "location", "sample_object_ids", "allocation_sites", "allocation_known_count")
     STATE_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     REASONS_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,8 @@ class Suspect(_message.Message):
     SHARE_FIELD_NUMBER: _ClassVar[int]
     LOCATION_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_OBJECT_IDS_FIELD_NUMBER: _ClassVar[int]
+    ALLOCATION_SITES_FIELD_NUMBER: _ClassVar[int]
+    ALLOCATION_KNOWN_COUNT_FIELD_NUMBER: _ClassVar[int]
     state: VerdictState
     confidence: float
     reasons: _containers.RepeatedScalarFieldContainer[str]
@@ -117,7 +119,19 @@ class Suspect(_message.Message):
     share: float
     location: SourceLocation
     sample_object_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, state: _Optional[_Union[VerdictState, str]] = ..., confidence: _Optional[float] = ..., reasons: _Optional[_Iterable[str]] = ..., root: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., part: _Optional[str] = ..., path: _Optional[str] = ..., container_class: _Optional[str] = ..., container_object_id: _Optional[int] = ..., container_count: _Optional[int] = ..., object_class: _Optional[str] = ..., counts: _Optional[_Iterable[int]] = ..., new_count: _Optional[int] = ..., new_size_bytes: _Optional[int] = ..., new_per_second: _Optional[float] = ..., share: _Optional[float] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., sample_object_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    allocation_sites: _containers.RepeatedCompositeFieldContainer[AllocationSite]
+    allocation_known_count: int
+    def __init__(self, state: _Optional[_Union[VerdictState, str]] = ..., confidence: _Optional[float] = ..., reasons: _Optional[_Iterable[str]] = ..., root: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., part: _Optional[str] = ..., path: _Optional[str] = ..., container_class: _Optional[str] = ..., container_object_id: _Optional[int] = ..., container_count: _Optional[int] = ..., object_class: _Optional[str] = ..., counts: _Optional[_Iterable[int]] = ..., new_count: _Optional[int] = ..., new_size_bytes: _Optional[int] = ..., new_per_second: _Optional[float] = ..., share: _Optional[float] = ..., location: _Optional[_Union[SourceLocation, _Mapping]] = ..., sample_object_ids: _Optional[_Iterable[int]] = ..., allocation_sites: _Optional[_Iterable[_Union[AllocationSite, _Mapping]]] = ..., allocation_known_count: _Optional[int] = ...) -> None: ...
+
+class AllocationSite(_message.Message):
+    __slots__ = ("location", "count", "callers")
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    CALLERS_FIELD_NUMBER: _ClassVar[int]
+    location: SourceLocation
+    count: int
+    callers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, location: _Optional[_Union[SourceLocation, _Mapping]] = ..., count: _Optional[int] = ..., callers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SourceLocation(_message.Message):
     __slots__ = ("script", "line", "column", "what", "original")

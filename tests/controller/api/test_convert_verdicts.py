@@ -1,7 +1,7 @@
 import json
 
 from memwatch_controller.api.convert_verdicts import verdict_to_pb
-from memwatch_heap.report import Cleared, SnapshotFacts, Suspect, Verdict, Where
+from memwatch_heap.report import AllocationSite, Cleared, SnapshotFacts, Suspect, Verdict, Where
 from memwatch_proto.v1 import reports_pb2 as pb
 
 HOSTILE = "<script>alert(1)</script>\x00\n"
@@ -21,7 +21,8 @@ VERDICT = Verdict(
             path=HOSTILE, container_class="Array", container_id=2**40, container_size=20,
             object_class="Function", counts=(10, 20), new_count=10, new_bytes=4000,
             per_second=0.5, share=0.8, where=Where("/srv/app.js", 11, 0, "function"),
-            samples=(7, 5), others=(("(string)", 3),),
+            samples=(7, 5), others=(("(string)", 3),), made_known=9,
+            made_at=(AllocationSite("/srv/models.py", 88, 0, "f", 8, ("views.py:12",)),),
         ),
     ),
     left_out=2,
@@ -56,6 +57,11 @@ def test_every_value_of_the_document_is_typed():
     assert list(suspect.reasons) == ["objects: 10 → 20", "so far"]
     assert suspect.location == pb.SourceLocation(script="/srv/app.js", line=11, what="function")
     assert list(suspect.sample_object_ids) == [7, 5]
+    (site,) = suspect.allocation_sites
+    assert site.location == pb.SourceLocation(script="/srv/models.py", line=88, what="f")
+    assert (site.count, list(site.callers), suspect.allocation_known_count) == (
+        8, ["views.py:12"], 9,
+    )  # fmt: skip
     (cleared,) = found.cleared
     assert (cleared.state, list(cleared.counts), cleared.reason) == ("turns over", [5, 6], "gone")
 
