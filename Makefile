@@ -3,6 +3,7 @@
 #   make test    the tests                                         (TESTS=tests/agent for a part)
 #   make images  the Docker images            (BASE=python:3.13-slim, NETWORK=none after make wheels)
 #   make hooks   both hooks with their C parts, for every CPython at hand, in build/hooks: what an init container copies
+#   make manifests   deploy/kubernetes/*.yaml from the Helm chart, for kubectl apply
 #   make check   exactly what CI runs: format, lint, arrows, types, generated code, tests
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -13,7 +14,7 @@ TESTS ?= tests
 WORKERS ?= 4
 PROTOS := $(wildcard proto/memwatch_proto/v1/*.proto)
 
-.PHONY: help hooks hook-wheels demo test check lint types arrows proto proto-check fmt bench wheels images clean
+.PHONY: help manifests hooks hook-wheels demo test check lint types arrows proto proto-check fmt bench wheels images clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -101,6 +102,11 @@ images:
 	@for image in $(IMAGES); do \
 	  docker build --quiet $(OFFLINE) --build-arg BASE=$(BASE) -f deploy/docker/$$image.Dockerfile -t memwatch/$$image:$(TAG) . || exit 1; \
 	done
+
+# Helm is installed by make test; HELM= names another.
+HELM ?= .runtimes/helm/helm
+manifests: $(VENV)/installed
+	@$(BIN)/python deploy/kubernetes/render.py $(HELM)
 
 clean:
 	rm -rf $(VENV) .runtimes .demo

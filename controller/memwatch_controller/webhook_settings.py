@@ -1,7 +1,7 @@
 """What the webhook is told at its start: flags, each with a twin in the environment."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,36 @@ ENV_PREFIX = "MEMWATCH_WEBHOOK_"
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """Where the webhook keeps a certificate of its own making.
+
+    Attributes:
+        namespace: its own.
+        secret: of that namespace, with authority and certificate.
+        configuration: the MutatingWebhookConfiguration that is told the authority.
+        service: its own, which the certificate is for.
+    """
+
+    namespace: str
+    secret: str
+    configuration: str
+    service: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names by which the API server calls; the first is the one it checks."""
+        name = f"{self.service}.{self.namespace}.svc"
+        return (name, f"{name}.cluster.local")
+
+
+@dataclass(frozen=True)
 class WebhookSettings:
     """The webhook's settings, checked.
 
     Attributes:
         listen: "host:port" of the HTTPS server.
         tls_cert, tls_key: its certificate; taken up anew when their files change.
+        keeping: where the certificate is made and kept; None: somebody else writes the files.
         excluded: namespaces whose pods are never changed.
         injection: what pods get.
     """
@@ -29,6 +53,7 @@ class WebhookSettings:
     listen: str
     tls_cert: Path
     tls_key: Path
+    keeping: Keeping | None
     excluded: frozenset[str]
     log_level: str
     injection: Injection
@@ -38,11 +63,16 @@ _FLAGS = (
     ("listen", "ADDR", "host:port of the HTTPS server", "0.0.0.0:9443"),
     ("tls-cert", "FILE", "its certificate (PEM), taken up anew when it changes", ""),
     ("tls-key", "FILE", "the certificate's key", ""),
+    ("certificate-secret", "NAME", "instead: secret in which it keeps one of its making", ""),
+    ("certificate-dir", "DIR", "where it writes that for itself", "/run/memwatch"),
+    ("configuration", "NAME", "the MutatingWebhookConfiguration that is told who signed it", ""),
+    ("service", "NAME", "the webhook's service, which that certificate is for", ""),
     ("controller", "ADDR", "host:port that agents register with", ""),
     ("agent-image", "IMAGE", "the agent's image", f"memwatch/agent:{__version__}"),
     ("init-image", "IMAGE", "the image that copies the hooks", f"memwatch/init:{__version__}"),
     ("pull-policy", "POLICY", "Always, IfNotPresent or Never", "IfNotPresent"),
     ("token-secret", "NAME", "secret of the pod's namespace with the token", "memwatch-token"),
+    ("token-key", "KEY", "the token's key in it", "token"),
     ("sidecar", "KIND", "native (Kubernetes 1.29 and later) or classic", "native"),
     ("spool-size", "QUANTITY", "room for snapshots in each pod", "4Gi"),
     ("fallback-user", "UID", "the agent's uid where a pod names none; -1: its image's", "-1"),
@@ -68,20 +98,47 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> WebhookSettings:
         controller=address_of("--controller", _needed("--controller", value("controller"))),
         pull_policy=_policy(value("pull_policy")),
         token_secret=_needed("--token-secret", value("token_secret")),
+        token_key=_needed("--token-key", value("token_key")),
         native_sidecar=choice_of("--sidecar", value("sidecar"), ("native", "classic")) == "native",
         spool_size=_needed("--spool-size", value("spool_size")),
         fallback_user=None if user < 0 else user,
     )
     own = environ.get("POD_NAMESPACE", "")
+    keeping = _keeping(value, own)
+    cert, key = _files(value, keeping)
     excluded = {*SYSTEM_NAMESPACES, own, *value("exclude").split(",")} - {""}
     return WebhookSettings(
         listen=address_of("--listen", value("listen")),
-        tls_cert=Path(_needed("--tls-cert", value("tls_cert"))),
-        tls_key=Path(_needed("--tls-key", value("tls_key"))),
+        tls_cert=cert,
+        tls_key=key,
+        keeping=keeping,
         excluded=frozenset(name.strip() for name in excluded),
         log_level=choice_of("--log-level", value("log_level"), LOG_LEVELS),
         injection=injection,
     )
+
+
+def _keeping(value: Callable[[str], str], namespace: str) -> Keeping | None:
+    """Where the certificate is kept, where the webhook makes it."""
+    if not value("certificate_secret"):
+        return None
+    if not namespace:
+        raise StartError("--certificate-secret", "POD_NAMESPACE is not set; set it to ours")
+    return Keeping(
+        namespace=namespace,
+        secret=value("certificate_secret"),
+        configuration=_needed("--configuration", value("configuration")),
+        service=_needed("--service", value("service")),
+    )
+
+
+def _files(value: Callable[[str], str], keeping: Keeping | None) -> tuple[Path, Path]:
+    """The certificate's files: given, or where we write them."""
+    if keeping:
+        folder = Path(_needed("--certificate-dir", value("certificate_dir")))
+        return folder / "tls.crt", folder / "tls.key"
+    cert = _needed("--tls-cert", value("tls_cert"))
+    return Path(cert), Path(_needed("--tls-key", value("tls_key")))
 
 
 def _needed(name: str, text: str) -> str:

