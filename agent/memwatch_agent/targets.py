@@ -132,7 +132,7 @@ def _python_obstacle(found: Found, place: Place, no_hook: str) -> str:
     if place.attach_python is AttachPython.OFF:
         return no_hook
     same_root = found.visible and found.root == Path("/")
-    why = obstacle(place.attach_python, found.version, found.threads, same_root)
+    why = obstacle(place.attach_python, found.version, found.threads, same_root, found.environ)
     return f"{no_hook}; nor by --attach-python: {why}" if why else ""
 
 

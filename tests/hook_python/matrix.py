@@ -155,23 +155,23 @@ class Agent:
         self.folder = folder
         self._stub = stub
 
-    def target(self, pid: int) -> Any:
-        """The target of a pid."""
+    def target(self, pid: int, *, hooked: bool = True) -> Any:
+        """The target of a pid, once it is there with a hook; or without one."""
         found: list[Any] = []
 
         def there() -> bool:
             request = agents_pb2.AgentServiceListTargetsRequest()
             targets = self._stub.ListTargets(request, timeout=20).targets
-            found[:] = [one for one in targets if one.pid == pid and one.hooked]
+            found[:] = [one for one in targets if one.pid == pid and one.hooked == hooked]
             return bool(found)
 
-        processes.wait_until(there, 30, f"the agent to see a hook in {pid}")
+        processes.wait_until(there, 30, f"the agent to see {pid}, hooked: {hooked}")
         return found[0]
 
-    def heap(self, pid: int) -> Heap:
+    def heap(self, pid: int, *, hooked: bool = True) -> Heap:
         """A heap of a process, captured into the agent's spool and streamed from there."""
         request = agents_pb2.CaptureRequest(
-            target_id=self.target(pid).id,
+            target_id=self.target(pid, hooked=hooked).id,
             request_id=f"m-{pid}-{time.monotonic_ns()}",
             force=True,
         )
@@ -197,14 +197,14 @@ def _connected(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def agent() -> Iterator[Agent]:
-    """An agent for the length of the block."""
+def agent(*options: str) -> Iterator[Agent]:
+    """An agent for the length of the block; `options` are added to its flags."""
     with tempfile.TemporaryDirectory(prefix="mwx") as name:
         folder = Path(name)
         address = f"unix:{folder}/a.sock"
         command = [sys.executable, "-m", "memwatch_agent", "--listen", address]
         command += ["--state-dir", str(folder / "state"), "--hook-dir", str(folder)]
-        command += ["--insecure-no-auth", "--metrics-listen", f"unix:{folder}/m.sock"]
+        command += ["--insecure-no-auth", "--metrics-listen", f"unix:{folder}/m.sock", *options]
         log = folder / "agent.log"
         with (
             processes.running(command, env=program_env(), log=log),

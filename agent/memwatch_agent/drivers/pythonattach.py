@@ -11,12 +11,10 @@ The hook then stays until the process ends, as if it had been started with it.
 """
 
 import asyncio
-import contextlib
 import importlib.util
 import os
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -26,6 +24,7 @@ from memwatch_agent import procfs
 from memwatch_agent.drivers.base import Process, Way
 from memwatch_agent.drivers.errors import CaptureFailedError, NoWayInError
 from memwatch_agent.drivers.hook import HookDriver, HookLink
+from memwatch_agent.drivers.loaders import Loaders
 
 
 class AttachPython(StrEnum):
@@ -48,20 +47,43 @@ LISTEN_SECONDS = 5.0
 
 LOOK_SECONDS = 0.05
 
-_CODE = """import sys
-sys.path.append({folder!r})
-try:
-    import memwatch_hook
-    memwatch_hook.start()
-finally:
-    sys.path.remove({folder!r})
-"""
 _REMOTE = "import sys; sys.remote_exec(int(sys.argv[1]), sys.argv[2])"
 _INJECT = "import sys, hypno; hypno.inject_py(int(sys.argv[1]), open(sys.argv[2]).read())"
 
 
-def obstacle(way: AttachPython, version: str, threads: int, same_root: bool) -> str:
-    """Why a process may not be entered in this way; empty where it may. Pure."""
+# What the target's interpreter says of a call that it refuses, and what that means.
+_REFUSALS = (
+    (
+        "Remote debugging is not enabled",
+        "its CPython was started with PYTHON_DISABLE_REMOTE_DEBUG or -X disable-remote-debug",
+    ),
+    (
+        "Permission",
+        "the agent may not write into its memory: it needs the same uid, or CAP_SYS_PTRACE where "
+        "the uid is another or kernel.yama.ptrace_scope forbids it",
+    ),
+    ("Operation not permitted", "the agent may not write into its memory (a seccomp profile?)"),
+    ("NotImplementedError", "its CPython was built without remote debugging"),
+    ("has no attribute 'remote_exec'", "its CPython was built without remote debugging"),
+)
+
+
+def refusal(said: str) -> str:
+    """What the last line of a loader's error means; empty where it is not known. Pure."""
+    return next((meaning for words, meaning in _REFUSALS if words in said), "")
+
+
+def obstacle(
+    way: AttachPython,
+    version: str,
+    threads: int,
+    same_root: bool,
+    environ: Mapping[str, str] | None = None,
+) -> str:
+    """Why a process may not be entered in this way; empty where it may. Pure.
+
+    `environ` is the process's own, as far as it can be read.
+    """
     minor = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if way is AttachPython.OFF:
         return "the agent was not told to enter processes without a hook (--attach-python)"
@@ -70,7 +92,10 @@ def obstacle(way: AttachPython, version: str, threads: int, same_root: bool) -> 
     if len(minor) != 2:
         return "the version of its CPython is not known"
     if way is AttachPython.REMOTE_EXEC:
-        return "" if minor >= REMOTE_EXEC_SINCE else "sys.remote_exec comes with CPython 3.14"
+        if minor < REMOTE_EXEC_SINCE:
+            return "sys.remote_exec comes with CPython 3.14"
+        switched_off = (environ or {}).get("PYTHON_DISABLE_REMOTE_DEBUG")
+        return f"it has PYTHON_DISABLE_REMOTE_DEBUG={switched_off[:20]}" if switched_off else ""
     if minor > INJECT_UNTIL:
         return f"injection was never tried on CPython {version}; use --attach-python=remote-exec"
     if threads != 1:
@@ -115,6 +140,7 @@ class PythonAttachDriver:
         self._attach = attach
         self._folder = folder
         self._hook = hook
+        self._loaders = Loaders()
 
     def open(self, target: Process) -> AbstractAsyncContextManager[HookLink]:
         """Loads the hook if it is not there and connects to it.
@@ -131,25 +157,29 @@ class PythonAttachDriver:
         if not await asyncio.to_thread(_is_there, socket):
             await self._load(target)
             await _appeared(target, socket)
+            await asyncio.to_thread(self._loaders.drop, target)
         async with self._hook.open(replace(target, hook_socket=socket)) as link:
             link.notes = (*link.notes, f"the hook was loaded by {self._attach} and stays")
             yield link
 
     async def _load(self, target: Process) -> None:
         same_root = target.visible and target.root == Path("/")
-        why = obstacle(self._attach, target.version, threads_of(target.pid), same_root)
+        threads = threads_of(target.pid)
+        why = obstacle(self._attach, target.version, threads, same_root, target.environ)
         folder = self._folder()
         if not why and folder is None:
             why = "there is no memwatch_hook beside this agent; install memwatch-hook"
-        if why:
+        if why or folder is None:
             raise NoWayInError(target.pid, why)
-        with tempfile.TemporaryDirectory(prefix="memwatch-attach-") as scratch:
-            script = await asyncio.to_thread(_written, target, scratch, str(folder))
-            await _run(target, self._command(target, script))
-            if self._attach is AttachPython.REMOTE_EXEC:
-                # The target opens the file by itself, when its main thread comes to it.
-                with contextlib.suppress(CaptureFailedError):
-                    await _appeared(target, _socket_of(target))
+        script = await asyncio.to_thread(self._loaders.write, target, folder)
+        said = await _run(target, self._command(target, script))
+        if said or self._attach is AttachPython.INJECT:  # nobody will read it any more
+            await asyncio.to_thread(self._loaders.drop, target)
+        if cause := refusal(said):
+            raise NoWayInError(target.pid, cause, "restart it with the hook")
+        if said:
+            cause = f"the hook could not be loaded: {said[:200]}"
+            raise CaptureFailedError(target.pid, cause, "restart it with the hook")
 
     def _command(self, target: Process, script: Path) -> Sequence[str]:
         if self._attach is AttachPython.REMOTE_EXEC:
@@ -158,21 +188,21 @@ class PythonAttachDriver:
         return (sys.executable, "-c", _INJECT, str(target.pid), str(script))
 
 
-def _written(target: Process, scratch: str, folder: str) -> Path:
-    """The script that loads the hook, given to the target's user where we may."""
-    script = Path(scratch, "load.py")
-    script.write_text(_CODE.format(folder=folder), encoding="utf-8")
-    with contextlib.suppress(OSError):
-        for path in (scratch, script):
-            os.chown(path, target.uid, -1)
-    return script
+async def _run(target: Process, command: Sequence[str]) -> str:
+    """Runs the loader; empty, or the last line of why it failed.
 
+    One that hangs is left alone: killed, it would leave the target broken.
 
-async def _run(target: Process, command: Sequence[str]) -> None:
-    """Runs the loader; one that hangs is left alone: killed, it would leave the target broken."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
+    Raises:
+        NoWayInError: it cannot be started.
+        CaptureFailedError: it hangs.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        )
+    except OSError as error:
+        raise NoWayInError(target.pid, f"{command[0]!r} cannot be run: {error.strerror}") from error
     try:
         async with asyncio.timeout(LOAD_SECONDS):
             _, said = await process.communicate()
@@ -182,11 +212,8 @@ async def _run(target: Process, command: Sequence[str]) -> None:
             f"loading the hook has not ended within {LOAD_SECONDS:g} s, and the process may stand",
             "restart it",
         ) from error
-    if process.returncode:
-        last = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise CaptureFailedError(
-            target.pid, f"the hook could not be loaded: {last[:200]}", "restart it with the hook"
-        )
+    last = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    return (last or f"the loader ended with {process.returncode}") if process.returncode else ""
 
 
 def _socket_of(target: Process) -> Path:
@@ -212,6 +239,7 @@ async def _appeared(target: Process, socket: Path) -> None:
     except TimeoutError as error:
         raise CaptureFailedError(
             target.pid,
-            f"the hook was loaded and does not listen within {LISTEN_SECONDS:g} s",
-            "its main thread may be blocked; try again when it runs",
+            f"it was told to load the hook and has not within {LISTEN_SECONDS:g} s: its main "
+            "thread has run no Python code since, or the hook cannot start",
+            "it loads the hook when it next runs; try again then",
         ) from error

@@ -10,10 +10,10 @@ from memwatch_agent.drivers import pythonattach as module
 from memwatch_agent.drivers.base import Process, Runtime
 from memwatch_agent.drivers.errors import CaptureFailedError, NoWayInError
 from memwatch_agent.drivers.hook import HookDriver
-from memwatch_agent.drivers.pythonattach import AttachPython, PythonAttachDriver, obstacle
+from memwatch_agent.drivers.pythonattach import AttachPython, PythonAttachDriver, obstacle, refusal
 from memwatch_agent.procfs import stat
 from tests.support.processes import running, wait_until
-from tests.support.runtimes import ROOT
+from tests.support.runtimes import NEXT_PYTHON_MINOR, ROOT, python
 
 OFF, REMOTE, INJECT = AttachPython.OFF, AttachPython.REMOTE_EXEC, AttachPython.INJECT
 SLEEPY = "import time; print('ready', flush=True)\nwhile True: time.sleep(0.02)"
@@ -40,6 +40,34 @@ def test_who_may_be_entered(way, version, threads, same_root, reason):
 
     assert told.startswith(reason)
     assert bool(told) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason"),
+    [
+        (None, ""),
+        ({"PYTHON_DISABLE_REMOTE_DEBUG": ""}, ""),
+        ({"PYTHON_DISABLE_REMOTE_DEBUG": "1"}, "it has PYTHON_DISABLE_REMOTE_DEBUG=1"),
+    ],
+)
+def test_a_switch_in_its_environment_is_an_obstacle(environ, reason):
+    """What is switched off is told before anything is tried."""
+    assert obstacle(REMOTE, "3.14", 1, True, environ) == reason
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        ("RuntimeError: Remote debugging is not enabled in the remote process", "was started with"),
+        ("PermissionError: [Errno 13] Permission denied: '/proc/7/maps'", "may not write into its"),
+        ("NotImplementedError: …", "was built without remote debugging"),
+        ("ZeroDivisionError: division by zero", ""),
+    ],
+)
+def test_the_interpreter_s_refusals_are_named(said, meaning):
+    """What `sys.remote_exec` says becomes a cause; the rest is quoted."""
+    assert meaning in refusal(said)
+    assert bool(refusal(said)) == bool(meaning)
 
 
 def process(pid, folder, **changes):
@@ -113,10 +141,7 @@ def remotely():
 
 
 async def test_remote_exec_is_asked_of_the_target_s_own_interpreter(tmp_path):
-    """The command and the script that 3.14 gets; a stand-in runs the script in the target's place.
-
-    No CPython 3.14 was to be had for this test: the call itself has not run.
-    """
+    """The command and the script that 3.14 gets, kept by a stand-in."""
     own = tmp_path / "python3.14"
     own.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\ncp "$5" {tmp_path}/script\nexit 3\n')
     own.chmod(0o755)
@@ -131,7 +156,67 @@ async def test_remote_exec_is_asked_of_the_target_s_own_interpreter(tmp_path):
     )
     script = (tmp_path / "script").read_text()
     compile(script, "load.py", "exec")
-    assert "sys.path.append('/opt/hook')" in script
+    assert "/opt/hook" in script
+
+
+NEWEST = python(NEXT_PYTHON_MINOR)
+# Waits in C until it is told to run, and then tells what the script has done to its names.
+WAITING = """
+import os, select, sys
+print("ready", flush=True)
+os.read(0, 1)
+for _ in range(100):
+    select.select([], [], [], 0.02)
+print(sorted(name for name in globals() if "memwatch" in name or "folder" in name), flush=True)
+while True:
+    select.select([], [], [], 0.02)
+"""
+
+
+def waiting(folder, *options, **env):
+    """WAITING under CPython 3.14: the block's program and the end of a pipe that wakes it."""
+    return running(
+        ["sh", "-c", f'exec "$0" "$@" < {folder}/pipe', str(NEWEST), *options, "-c", WAITING],
+        env={"MEMWATCH_HOOK_DIR": str(folder), "PYTHONPATH": "", **env},
+        log=folder / "log",
+    )
+
+
+@pytest.mark.skipif(
+    NEWEST is None, reason="no CPython 3.14: python -m tests.support.debian_python makes one"
+)
+async def test_a_real_remote_exec(tmp_path, monkeypatch):
+    """A blocked process loads the hook when it runs again, and is captured; refusals are named."""
+    import os
+
+    monkeypatch.setattr(module, "LISTEN_SECONDS", 0.5)
+    driver = PythonAttachDriver(REMOTE, lambda: ROOT / "hook", HookDriver())
+    os.mkfifo(tmp_path / "pipe")
+    feed = os.open(tmp_path / "pipe", os.O_RDWR)
+    taken, log = bytearray(), tmp_path / "log"
+
+    async def sink(data):
+        taken.extend(data)
+
+    with waiting(tmp_path) as target:
+        wait_until(lambda: "ready" in log.read_text())
+        one = process(target.pid, tmp_path, version="3.14", exe=str(NEWEST))
+        with pytest.raises(CaptureFailedError, match="it loads the hook when it next runs"):
+            async with driver.open(one):
+                pass
+        os.write(feed, b"\n")
+        wait_until(lambda: "[" in log.read_text())
+        async with driver.open(one) as link:
+            facts = await link.capture(sink, lambda _: None)
+        assert facts.size_bytes == len(taken) > 100_000
+        assert log.read_text().splitlines() == ["ready", "[]"]  # no error, no name of ours
+    with waiting(tmp_path, "-X", "disable-remote-debug") as target:
+        wait_until(lambda: log.read_text().count("ready") == 2)
+        one = process(target.pid, tmp_path, version="3.14", exe=str(NEWEST))
+        with pytest.raises(NoWayInError, match="-X disable-remote-debug"):
+            async with driver.open(one):
+                pass
+    os.close(feed)
 
 
 async def test_a_loader_that_hangs_is_told(tmp_path, monkeypatch):
