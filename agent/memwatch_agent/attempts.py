@@ -77,13 +77,16 @@ def manners(mode: PauseMode, link: Link, pid: int) -> Sequence[Manner]:
     return offered
 
 
-def bounds(room: Level | None, duration_millis: float) -> Bounds:
-    """What a child may take: what is free but for the reserve, and a few times what it needs."""
+def bounds(room: Level | None, duration_millis: float, spool_bytes: int = 0) -> Bounds:
+    """What a child may take: what is free but for the reserve, and a few times what it needs.
+
+    `spool_bytes`: what the spool has room for; 0: any.
+    """
     seconds = max(_MIN_SECONDS, _SLOWER * duration_millis / 1000)
     headroom = room.headroom_bytes if room else None
     if room is None or headroom is None:
-        return Bounds(seconds)
-    return Bounds(seconds, max(1, headroom - reserve(room)))
+        return Bounds(seconds, 0, spool_bytes)
+    return Bounds(seconds, max(1, headroom - reserve(room)), spool_bytes)
 
 
 def reserve(room: Level) -> int:

@@ -103,7 +103,7 @@ def _general(process: Process, size: Size, manner: Manner) -> Cost:
     """The cost in one manner of a process that nothing is known of."""
     cost = safety.general_cost(process, size.basis_bytes, size.walker)
     if process.runtime is Runtime.PYTHON:
-        return replace(cost, duration_millis=cost.duration_millis or cost.pause_millis)
+        return cost
     cost = replace(cost, duration_millis=cost.pause_millis)
     if manner is Manner.BLOCKING:
         return cost

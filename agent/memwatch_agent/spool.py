@@ -108,6 +108,12 @@ class Spool:
         """Bytes taken by finished and unfinished snapshots."""
         return self._used
 
+    @property
+    def room_bytes(self) -> int:
+        """How much more may be written now: within the quota, and of the disk."""
+        free = self._free_bytes(self._directory) - RESERVE_BYTES
+        return max(0, min(self.quota_bytes - self._used, free))
+
     def snapshots(self) -> Sequence[snapshots_pb2.Snapshot]:
         """The finished snapshots that are not discarded, oldest first."""
         with self._lock:

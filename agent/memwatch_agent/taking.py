@@ -234,7 +234,10 @@ class Taker:
         if allowed[0].refused is not None:
             course.notes.append(f"{FORCED_NOTE}{allowed[0].refused}")
         course.expected_seconds = allowed[0].estimate.cost.duration_millis / 1000
-        plan = [(one.manner, bounds(room, one.estimate.cost.duration_millis)) for one in allowed]
+        free = max(1, self._spool.room_bytes)
+        plan = [
+            (one.manner, bounds(room, one.estimate.cost.duration_millis, free)) for one in allowed
+        ]
         return _Before(self._now(), size.basis_bytes, retained, sample, plan)
 
     def _room(self, target: Target) -> cgroups.Level | None:

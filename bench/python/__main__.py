@@ -153,6 +153,10 @@ def _way(result: dict[str, Any]) -> str:
     return str(result.get("way") or "; ".join(result["notes"]))
 
 
+def _held(run: dict[str, Any]) -> str:
+    return "".join(f"; {note}" for note in run["result"]["notes"] if note.startswith("held"))
+
+
 def snapshot(it: Target, **options: Any) -> dict[str, Any]:
     """One dump: the pause that the ticker saw, wall seconds, extra memory, the result."""
     assert it.hook
@@ -240,7 +244,8 @@ def churn(minor: str, peers: Path) -> Iterator[str]:
         for _ in range(REPEATS):
             run = snapshot(it)
             yield (
-                f"| 5M rewritten on {minor}, {it.rss >> 20} MB | memwatch dump | - "
+                f"| 5M rewritten on {minor}, {it.rss >> 20} MB | memwatch dump{_held(run)} "
+                f"| {run['pause'] * 1e3:.1f} "
                 f"| {run['seconds']:.2f} | {run['extra'] / 1e6:.1f} | {run['extra'] / it.rss:.1%} "
                 f"| {run['result']['objects']:,} | - | - |"
             )

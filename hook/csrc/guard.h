@@ -3,6 +3,7 @@
 #define MEMWATCH_GUARD_H
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -11,6 +12,7 @@
 enum { TICK = 1 << 13 };       /* objects between two looks at the clock: about a millisecond */
 enum { CHECK_MILLIS = 20 };    /* between two looks at the memory, which cost some ten microseconds each */
 enum { MAX_LEVELS = 16, MAX_FILE = 8192 };
+enum { FAULT_BYTES = 4096 }; /* what one fault copies, of huge pages too */
 
 /* A level of the cgroup hierarchy that has a limit; cgroup.py found it. */
 typedef struct {
@@ -23,6 +25,9 @@ static struct {
     Level levels[MAX_LEVELS];
     int level_count;
     long long keep;       /* bytes that are the app's: with less left the walk ends */
+    long long max_extra;  /* bytes that the walk and what the app writes meanwhile may take; 0: any */
+    long long faults;     /* of the app, when it was cloned */
+    long long next_look;  /* so many bytes of faults are no reason to measure what was taken */
     double deadline;      /* of a walk in the app itself, as own_milliseconds() */
     double next_check;
 } guard;
@@ -82,6 +87,31 @@ static long long private_bytes(void)
     return dirty < 0 ? -1 : dirty * 1024;
 }
 
+/* The page faults of a process so far, of all its threads: each write to a page shared with the clone is one; -1: not known. */
+static long long faults_of(pid_t pid)
+{
+    char path[64], text[MAX_FILE];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    const char *at = read_file(path, text, sizeof text) > 0 ? strrchr(text, ')') : NULL;
+    for (int field = 2; at && field < 10; field++)
+        at = strchr(at + 1, ' ');
+    return at ? atoll(at + 1) : -1;
+}
+
+/* Measuring costs milliseconds a GB, so it waits until there were enough faults to have taken what may be taken. */
+static void check_extra(void)
+{
+    long long theirs = faults_of(guard.parent), own = faults_of(getpid());
+    long long written = theirs < 0 || own < 0 ? guard.next_look : (theirs - guard.faults + own) * FAULT_BYTES;
+    if (written < guard.next_look)
+        return;
+    long long taken = private_bytes();
+    if (taken > guard.max_extra)
+        give_up("the walk and what the app wrote meanwhile have taken %lld bytes, more than the %lld that they may; "
+                "capture when the app writes less, or allow more", taken, guard.max_extra);
+    guard.next_look = written + guard.max_extra - taken;
+}
+
 static void check_level(const Level *level)
 {
     char text[MAX_FILE];
@@ -125,6 +155,8 @@ static void tick(void)
     guard.next_check = now + CHECK_MILLIS;
     if (getppid() != guard.parent)
         give_up("the app has ended");
+    if (guard.max_extra)
+        check_extra();
     for (int i = 0; i < guard.level_count; i++)
         check_level(&guard.levels[i]);
     check_machine();

@@ -4,7 +4,7 @@
 #define _GNU_SOURCE
 #include "child.h"
 
-enum { ORDER_VERSION = 1 }; /* of the arguments below: as ORDER in walker.py, which may come from another folder */
+enum { ORDER_VERSION = 2 }; /* of the arguments below: as ORDER in walker.py, which may come from another folder */
 
 static int parse_levels(PyObject *levels)
 {
@@ -24,16 +24,23 @@ static int parse_order(PyObject *args, Order *order)
     Py_ssize_t key_length;
     PyObject *levels;
     memset(order, 0, sizeof *order);
-    if (!PyArg_ParseTuple(args, "(iipiKp)(O!O!O!O!O!)(sss)sy#p(LO!I)", &order->output, &run.status, &order->is_dump,
+    if (!PyArg_ParseTuple(args, "(iipiKp)(O!O!O!O!O!)(sss)sy#p(LO!IL)", &order->output, &run.status, &order->is_dump,
                           &order->shown_chars, &order->limit, &order->may_shield, &PyList_Type, &order->modules, &PyList_Type, &order->threads,
                           &PyList_Type, &order->own, &PyList_Type, &order->maybe_own, &PyList_Type, &order->chunks,
                           &order->header.before, &order->header.between, &order->header.after, &order->dump_head, &order->key,
-                          &key_length, &order->may_call_sizeof, &guard.keep, &PyList_Type, &levels, &deadline_seconds))
+                          &key_length, &order->may_call_sizeof, &guard.keep, &PyList_Type, &levels, &deadline_seconds,
+                          &guard.max_extra))
         return 0;
     if (key_length == sizeof mark_key)
         return parse_levels(levels);
     PyErr_Format(PyExc_ValueError, "cannot mark values: the key has %zd bytes, not 16", key_length);
     return 0;
+}
+
+static long long app_faults(void)
+{
+    struct rusage used;
+    return getrusage(RUSAGE_SELF, &used) ? 0 : used.ru_minflt;
 }
 
 PyDoc_STRVAR(walk_doc, "walk(output, lists, header, dump_head, key, may_call_sizeof, guard)\n\n"
@@ -49,6 +56,8 @@ static PyObject *walk(PyObject *module, PyObject *args)
     if (!parse_order(args, &order))
         return NULL;
     guard.parent = getpid();
+    guard.faults = app_faults();
+    guard.next_look = guard.max_extra;
     run.in_app = 0;
     double began = milliseconds();
     sigset_t signals;
@@ -64,6 +73,28 @@ static PyObject *walk(PyObject *module, PyObject *args)
     if (pid < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     return Py_BuildValue("ldK", pid, millis, shielded ? (unsigned long long)shield.bytes : 0ull);
+}
+
+PyDoc_STRVAR(faults_doc, "faults() -> int\n\nThe page faults of this process so far; one for each page that it writes after a clone.");
+
+static PyObject *faults(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return PyLong_FromLongLong(app_faults());
+}
+
+PyDoc_STRVAR(hold_doc, "hold(status, millis)\n\nKeeps the GIL, so that no Python thread writes, for `millis` or until `status` is readable.");
+
+static PyObject *hold(PyObject *module, PyObject *args)
+{
+    struct pollfd status = {-1, POLLIN, 0};
+    int millis;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "ii", &status.fd, &millis))
+        return NULL;
+    (void)poll(&status, 1, millis);
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(find_payloads_doc, "find_payloads() -> int\n\nLooks for large payloads that the next walk may leave out of its clone; their bytes.\n"
@@ -189,6 +220,8 @@ static PyObject *check(PyObject *module, PyObject *args)
 
 static PyMethodDef methods[] = {{"walk", walk, METH_VARARGS, walk_doc},
                                 {"walk_here", walk_here, METH_VARARGS, walk_here_doc},
+                                {"faults", faults, METH_NOARGS, faults_doc},
+                                {"hold", hold, METH_VARARGS, hold_doc},
                                 {"find_payloads", find_payloads_of_app, METH_NOARGS, find_payloads_doc},
                                 {"check", check, METH_VARARGS, check_doc},
                                 {NULL, NULL, 0, NULL}};

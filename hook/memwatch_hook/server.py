@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 8  # an agent needs two; the rest is for people who look
 MAX_WAITING = 16  # requests that a peer may send ahead on one connection
 MAX_OUTPUT_BYTES = 256 << 10  # answers that a peer has not read; it is dropped beyond
-TICK_MILLIS = 500  # how often a running child is looked after; without one there is no tick
+TICK_MILLIS = 500  # how often a recording is looked after; without one there is no tick
 TIDY_SECONDS = 10.0  # leftovers of dead processes are looked for when an agent asks, not more often
 RECEIVE_BYTES = 64 << 10
 
@@ -199,7 +199,7 @@ class Server:
             waiting.register(number, POLLIN | (POLLOUT if connection.output else 0))
         if self._snapshot is not None:
             waiting.register(self._snapshot.status, POLLIN)
-        ready = dict(waiting.poll(None if self._snapshot is None else TICK_MILLIS))
+        ready = dict(waiting.poll(self._tick_millis()))
         if self._listener.fileno() in ready:
             self._accept()
         for number in list(self._connections):
@@ -208,6 +208,11 @@ class Server:
         self._look_after_snapshot()
         for connection in list(self._connections.values()):
             self._guarded(connection, self._work)
+
+    def _tick_millis(self) -> int | None:
+        if self._snapshot is None:
+            return None
+        return self._snapshot.tick_millis if isinstance(self._snapshot, Snapshot) else TICK_MILLIS
 
     def _guarded(self, connection: Connection, step: Callable[[Connection], None]) -> None:
         """One step for one peer; a peer that fails in it is dropped, and nobody else notices."""
@@ -294,6 +299,8 @@ class Server:
         elif said := self._snapshot.progress():
             assert self._snapshot_of is not None
             self._guarded(self._snapshot_of, lambda peer: peer.send(said))
+        if isinstance(self._snapshot, Snapshot):
+            self._snapshot.look_after()
 
     def _finish_snapshot(self) -> None:
         connection, snapshot = self._snapshot_of, self._take_snapshot()

@@ -15,7 +15,8 @@ import warnings
 from _signal import SIGALRM, SIGKILL  # type: ignore[import-not-found]
 from _thread import get_ident
 
-from . import child, outlet, v8format, walker, ways, wire
+from . import child, outlet, pace, v8format, walker, ways, wire
+from .holding import Holding
 from .options import DUMP, HeapOptions
 from .originals import fork, waitpid
 from .spool import open_spool
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from .spool import Spool
 
-DEADLINE_SECONDS = 900  # a child that takes longer hangs: 900 s are 200 million objects
+IDLE_TICK_MILLIS = 500  # how often a running child is looked after
 GRACE_SECONDS = 5  # a child ends itself at its deadline, and says so; later it is killed
 WAIT_FOR_CLONES = 0x40000000  # __WALL: a child without an exit signal is waited for, too
 RELEASE_BATCH = 10_000  # references given back at once: about a millisecond
@@ -42,6 +43,7 @@ class _Experience:
 
     def __init__(self) -> None:
         self.objects: int | None = None  # in the last one
+        self.walk_millis = 0.0  # of the child's CPU, in the last one
         self.may_shield = True  # no child has crashed that lacked large payloads
 
 
@@ -89,6 +91,8 @@ class Snapshot:
         self._way = ways.FORK if walker.IN_C is None else ways.CLONE
         self._shielded = 0  # bytes that are, or may be, left out of the clone
         self._here: dict[str, Any] | None = None  # what a walk in place has found
+        self._holding: Holding | None = None
+        self._deadline_seconds = -(-self._options.deadline_millis // 1000)
 
     def start(self) -> None:
         """Forks the child.
@@ -115,12 +119,14 @@ class Snapshot:
         finally:
             self._cpu_millis = (time.thread_time() - cpu_began) * 1000
             self._release()
-        self.deadline = time.monotonic() + DEADLINE_SECONDS + GRACE_SECONDS
+        self.deadline = time.monotonic() + self._deadline_seconds + GRACE_SECONDS
+        self.look_after()
 
     def walk(self) -> None:
         """The child's life."""
         assert self._order is not None and self._status is not None
-        child.run(self._order, self._outlet, self._kept(), self._status.writer, DEADLINE_SECONDS)
+        seconds = self._deadline_seconds
+        child.run(self._order, self._outlet, self._kept(), self._status.writer, seconds)
 
     @property
     def status(self) -> int:
@@ -136,6 +142,16 @@ class Snapshot:
         """The PROGRESS frame of what the child has told since the last call; may be empty."""
         said = self._status.progress() if self._status is not None else None
         return b"" if said is None else wire.progress(self._request.id, *said)
+
+    @property
+    def tick_millis(self) -> int:
+        """How soon the child is to be looked after again."""
+        return IDLE_TICK_MILLIS if self._holding is None else 0
+
+    def look_after(self) -> None:
+        """Holds the app back where it writes too fast. The child has not ended."""
+        if self._holding is not None:
+            self._holding.go_on()
 
     def alive(self) -> bool:
         """Whether the child still runs (or has not been waited for)."""
@@ -159,6 +175,8 @@ class Snapshot:
         facts = self._facts() if self._here is None else self._here
         _chunks.learn(facts["chunks"])
         _experience.objects = facts["objects"]
+        _experience.walk_millis = facts["cpu_millis"]
+        self._tell_holding()
         dumped = {}
         if self.spool is not None:
             dumped = {
@@ -277,8 +295,9 @@ class Snapshot:
 
     def _clone_child(self) -> int:
         pid, millis, self._shielded = walker.clone(
-            self._frames(), _chunks, self._target(), self._options, DEADLINE_SECONDS
+            self._frames(), _chunks, self._target(), self._options, self._deadline_seconds
         )
+        self._begin_holding(pid)
         self._pause_millis += millis
         if self._shielded:
             self._notes.append(f"left out of the clone: {self._shielded >> 20} MiB of large bytes")
@@ -293,7 +312,21 @@ class Snapshot:
         assert self._status is not None
         [output] = self._kept()
         limit = 0 if self.spool is None else self.spool.limit
-        return walker.Target(output, self._status.writer, limit, self._shielded > 0)
+        extra = pace.limit(self._rss, self._options.max_extra_bytes)
+        return walker.Target(output, self._status.writer, limit, self._shielded > 0, extra)
+
+    def _begin_holding(self, pid: int) -> None:
+        if self._rss is None or self.spool is None:  # a reader who is slow may not hold the app
+            return
+        objects = _experience.objects or sys.getallocatedblocks()
+        walk = _experience.walk_millis or pace.WALK_MILLIS_PER_OBJECT * objects
+        limit = pace.limit(self._rss, self._options.max_extra_bytes)
+        self._holding = Holding(pid, self.status, pace.Pace(self._rss, limit, walk))
+
+    def _tell_holding(self) -> None:
+        if self._holding is not None and self._holding.note:
+            self._notes.append(self._holding.note)
+            self._pause_millis = max(self._pause_millis, self._holding.longest_millis)
 
     def _restart_spool(self) -> None:
         assert self.spool is not None
@@ -370,7 +403,7 @@ class Snapshot:
         if status is None:
             return "ended, and the app itself waited for it"
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == SIGALRM:
-            return f"took longer than {DEADLINE_SECONDS} s, all it may take"
+            return f"took longer than {self._deadline_seconds} s, all it may take"
         if os.WIFSIGNALED(status):
             return f"was killed by signal {os.WTERMSIG(status)}"
         return f"ended with status {os.WEXITSTATUS(status)}"

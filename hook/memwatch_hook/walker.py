@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .options import HeapOptions
 
 
-ORDER = 1  # of what the C walker is given: it may have been found in another folder
+ORDER = 2  # of what the C walker is given: it may have been found in another folder
 
 
 class Order:
@@ -78,11 +78,14 @@ class Target:
     """What a walk by the C walker writes to: two descriptors, and how large a dump may grow.
 
     `limit` 0: a `.heapsnapshot` onto a connection. `may_shield`: large payloads may be left out of
-    the clone.
+    the clone. `max_extra`: bytes that the walk, and what the app writes meanwhile, may take.
     """
 
-    def __init__(self, output: int, status: int, limit: int, may_shield: bool) -> None:
+    def __init__(
+        self, output: int, status: int, limit: int, may_shield: bool, max_extra: int
+    ) -> None:
         self.may_shield = may_shield
+        self.max_extra = max_extra
         self.output = output
         self.status = status
         self.limit = limit
@@ -164,7 +167,7 @@ def _c_order(
         json.dumps({**_walker_py.dump_head(), "walker": "c"}, separators=(",", ":")),
         _marks.SALT,
         may_call_sizeof,
-        (memory.keep, levels, deadline_seconds),
+        (memory.keep, levels, deadline_seconds, target.max_extra),
     )
 
 

@@ -166,10 +166,14 @@ class CaptureFacts:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a forked child may take at most; 0: any."""
+    """What a forked child may take at most; 0: any.
+
+    `artifact_bytes`: of what it writes to a file of its own, before that is converted.
+    """
 
     seconds: float = 0.0
     memory_bytes: int = 0
+    artifact_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,9 @@ MAX_NOTE_CHARS = 200
 #: No byte count, pause or number of objects comes near; an infinite one is a lie.
 MAX_FIGURE = 2.0**53
 
+#: The longest that a Python hook lets a child take; it refuses a longer deadline.
+MAX_DEADLINE_MILLIS = 900_000
+
 _PEER = struct.Struct("3i")
 _T = TypeVar("_T")
 
@@ -218,7 +221,7 @@ class HookLink:
     async def capture_forked(self, sink: Sink, report: Report, bounds: Bounds) -> CaptureFacts:
         """Asks for `heap` from a child; see `Link.capture_forked`."""
         if self._target.runtime is Runtime.PYTHON:
-            return await self.capture(sink, report)
+            return await self._captured(sink, report, python_bounds(bounds))
         options: dict[str, Any] = {"pause": str(Manner.FORKED)}
         if bounds.seconds:
             options["deadline_millis"] = round(bounds.seconds * 1000)
@@ -346,6 +349,17 @@ class HookLink:
     async def ended(self, cause: str) -> DriverError:
         """What it means that the hook is gone."""
         return await _gone_or(self._target, CaptureFailedError, cause)
+
+
+def python_bounds(bounds: Bounds) -> dict[str, Any]:
+    """A Python hook's words for what its child may take; an older hook does not know them."""
+    options: dict[str, Any] = {}
+    if bounds.seconds:
+        millis = round(bounds.seconds * 1000)
+        options["deadline_millis"] = max(1, min(millis, MAX_DEADLINE_MILLIS))
+    if bounds.memory_bytes:
+        options["max_extra_bytes"] = bounds.memory_bytes
+    return options
 
 
 def _epoch_after(epoch: str, times_forgotten: int) -> str:

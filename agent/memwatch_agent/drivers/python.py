@@ -12,6 +12,7 @@ from typing import Any
 
 from memwatch_agent.drivers.artifact import Artifact, Throttled
 from memwatch_agent.drivers.base import (
+    Bounds,
     CaptureFacts,
     HeapFigures,
     HeapWalk,
@@ -24,11 +25,14 @@ from memwatch_agent.drivers.base import (
 from memwatch_agent.drivers.converter import ConversionError, Converted, Converter
 from memwatch_agent.drivers.cost import CostMeter
 from memwatch_agent.drivers.errors import CaptureFailedError
-from memwatch_agent.drivers.hook import HookDriver, HookLink, amount, epoch_of
+from memwatch_agent.drivers.hook import HookDriver, HookLink, amount, epoch_of, python_bounds
 from memwatch_agent.drivers.unixstream import UnixStream
 
 #: What a hook that writes heap dumps has among HELLO's `formats`.
 DUMP = "dump"
+
+#: The greatest dump that a hook writes; it refuses to be asked for more.
+MAX_DUMP_BYTES = 16 << 30
 
 #: Words of a hook that stand in metadata.
 _WALKERS = ("c", "python")
@@ -62,12 +66,19 @@ class PythonLink(HookLink):
         return replace(figures, walker=walker if walker in _WALKERS else "")
 
     async def capture(self, sink: Sink, report: Report) -> CaptureFacts:
-        """Asks for a dump and converts it; see `Link.capture`."""
+        """As `capture_forked`, within the hook's own bounds; see `Link.capture`."""
+        return await self.capture_forked(sink, report, Bounds())
+
+    async def capture_forked(self, sink: Sink, report: Report, bounds: Bounds) -> CaptureFacts:
+        """Asks for a dump and converts it; see `Link.capture_forked`."""
         if self._converter is None or DUMP not in self.hello.formats:
-            return await super().capture(sink, report)
+            return await super().capture_forked(sink, report, bounds)
+        options = {"format": DUMP, **python_bounds(bounds)}
+        if bounds.artifact_bytes:
+            options["max_bytes"] = min(bounds.artifact_bytes, MAX_DUMP_BYTES)
         artifact = Artifact(sink)
         async with CostMeter(self._target) as meter:
-            self._writer.write(self._wire.request("heap", {"format": DUMP}))
+            self._writer.write(self._wire.request("heap", options))
             result = await self._received(artifact, report)
             facts = self._facts(0, meter, result)
             rss = amount(result.get("rss_bytes")) or meter.rss_before_bytes

@@ -14,7 +14,7 @@ import pytest
 
 from memwatch_agent import procfs
 from memwatch_agent.drivers import converter
-from memwatch_agent.drivers.base import HeapWalk, Process, Runtime
+from memwatch_agent.drivers.base import Bounds, HeapWalk, Process, Runtime
 from memwatch_agent.drivers.converter import Converter
 from memwatch_agent.drivers.errors import CaptureFailedError
 from memwatch_agent.drivers.hookwire import FrameType, frame, json_frame
@@ -26,6 +26,7 @@ from tests.hook.client import Heap, wait_for_sockets
 from tests.support import processes
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "heap_dump.json").read_text())
+OPTIONS: list[dict[str, object]] = []  # of all requests to `sending`
 GOLDEN = bytes.fromhex(VECTORS["dumps"][0]["hex"])
 PLANTED = """
 class Order: pass
@@ -47,6 +48,7 @@ async def sending(
             writer.write(hello(formats=list(formats)))
             head = await reader.readexactly(5)
             asked = json.loads(await reader.readexactly(int.from_bytes(head[:4], "big")))
+            OPTIONS.append(asked["options"])
             if asked["options"].get("format") != "dump":
                 writer.write(frame(FrameType.DATA, SNAPSHOT))
                 writer.write(json_frame(FrameType.RESULT, {"id": 1, "result": RESULT}))
@@ -70,11 +72,14 @@ def _send(writer: asyncio.StreamWriter, answer: bytes, dump: bytes | None) -> No
         socket.send_fds(raw, [answer], [] if dump is None else [file.fileno()])
 
 
-async def capture(target: Process, using: Converter | None):
+async def capture(target: Process, using: Converter | None, bounds: Bounds | None = None):
     """A snapshot through the driver: its bytes and facts."""
     sink = Collected()
     async with PythonHookDriver(using).open(target) as link:
-        facts = await link.capture(sink.take, lambda _: None)
+        if bounds is None:
+            facts = await link.capture(sink.take, lambda _: None)
+        else:
+            facts = await link.capture_forked(sink.take, lambda _: None, bounds)
     return sink.data, facts
 
 
@@ -113,6 +118,25 @@ async def test_without_dump_or_converter_it_is_text(tmp_path):
     async with sending(tmp_path, GOLDEN) as target:
         data, facts = await capture(target, None)
     assert (data, facts.walk) == (SNAPSHOT, None)
+
+
+async def test_a_capture_has_bounds(tmp_path):
+    """A deadline and memory for the child, a size for the dump: all that a hook understands."""
+    using, bounds = converter.find(), Bounds(2.5, 7_000_000, 1 << 40)
+    async with sending(tmp_path, GOLDEN) as target:
+        await capture(target, using, bounds)
+    assert OPTIONS[-1] == {
+        "format": "dump",
+        "deadline_millis": 2500,
+        "max_extra_bytes": 7_000_000,
+        "max_bytes": 16 << 30,
+    }
+    async with sending(tmp_path, GOLDEN, formats=()) as target:
+        await capture(target, using, Bounds(1e9))
+    assert OPTIONS[-1] == {"deadline_millis": 900_000}
+    async with sending(tmp_path, GOLDEN) as target:
+        await capture(target, using)
+    assert OPTIONS[-1] == {"format": "dump"}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +219,9 @@ async def test_a_real_process_is_captured(hook_folder, walker):
         target = Process(app.pid, found.start_ticks, Runtime.PYTHON, hook_socket=path)
         async with PythonHookDriver(None).open(target) as link:
             figures = await link.figures()
-        data, facts = await capture(target, converter.find())
+        with pytest.raises(CaptureFailedError, match="the dump has grown past 10000 bytes"):
+            await capture(target, converter.find(), Bounds(artifact_bytes=10_000))
+        data, facts = await capture(target, converter.find(), Bounds(60.0, 1 << 30, 1 << 30))
     heap, walk = Heap.parse(data), facts.walk
     assert heap.count("__main__.Order") == 4321
     assert walk is not None

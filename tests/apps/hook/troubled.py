@@ -1,6 +1,6 @@
 """A target whose heap can be walked only to a point: what goes wrong is chosen by a line on stdin.
 
-crash: a class's tp_traverse jumps to nowhere. hang: it never returns, and a walk may take a second.
+crash: a class's tp_traverse jumps to nowhere. hang: it never returns.
 full: the container's memory is as good as used up, by the figures in the folder of argv[1].
 """
 
@@ -25,9 +25,8 @@ RIGHT = SLOT.value
 print("ready", flush=True)
 for line in sys.stdin:
     word = line.strip()
-    from memwatch_hook import cgroup, snapshot
+    from memwatch_hook import cgroup
 
-    snapshot.DEADLINE_SECONDS = 1 if word == "hang" else 900
     SLOT.value = RIGHT
     if word == "crash":
         SLOT.value = 16
