@@ -24,8 +24,9 @@ from memwatch_agent.drivers.profiling import ProfileKind, ProfileOptions, Record
 from memwatch_agent.errors import SpoolError
 from memwatch_agent.recording import RecordSpec, artifact_of
 from memwatch_agent.spool import Spool
+from memwatch_agent.taking import file_name
 from memwatch_agent.targets import Roster, Target
-from memwatch_proto.v1 import snapshots_pb2
+from memwatch_proto.v1 import common_pb2, snapshots_pb2
 
 #: How the request id of such a profile begins; the controller knows it by that.
 PREFIX = "sampled."
@@ -139,6 +140,8 @@ class Sampled:
             spec = RecordSpec(request_id, target.id, one.kind, ProfileOptions())
             facts = _facts(told, blob.raw_size_bytes, one.kind)
             artifact = artifact_of(artifact_id, spec, target, facts, blob, one.millis / 1000)
+            if one.kind is ProfileKind.NEAR_LIMIT and facts.extension == "heapsnapshot":
+                _make_snapshot(artifact, target)
             ended = believed(told.get("ended_millis"))
             artifact.end_time.FromMilliseconds(int(ended or one.millis))
             writer.keep(artifact)
@@ -163,6 +166,20 @@ def _facts(told: Mapping[str, Any], size: int, kind: ProfileKind) -> RecordFacts
         rss_after_bytes=0,
         duration_millis=0.0,
         notes=(*_ABOUT.get(kind, _SAMPLED), *believed_notes(told.get("notes"))),
+    )
+
+
+def _make_snapshot(artifact: snapshots_pb2.Snapshot, target: Target) -> None:
+    """Makes a heap snapshot of what would else be a profile: it is to be found among those."""
+    found = target.found
+    began = artifact.capture_time.ToMilliseconds() / 1000
+    artifact.kind = common_pb2.SNAPSHOT_KIND_HEAP
+    artifact.ClearField("profile_kind")
+    artifact.origin = snapshots_pb2.SNAPSHOT_ORIGIN_NEAR_LIMIT
+    artifact.way = common_pb2.CAPTURE_WAY_HOOK
+    artifact.cost.manner = common_pb2.CAPTURE_MANNER_FORKED
+    artifact.file_name = file_name(
+        found.container.container_id, found.pid, began, ProfileKind.NEAR_LIMIT
     )
 
 

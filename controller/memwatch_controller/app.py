@@ -365,9 +365,7 @@ def _faces(parts: Parts) -> Faces:
 
 
 def _add_services(server: grpc.aio.Server, parts: Parts, faces: Faces) -> None:
-    registry = RegistryServicer(
-        parts.registry, parts.snapshots.discard_stored, parts.profiles.take_in
-    )
+    registry = RegistryServicer(parts.registry, parts.snapshots.take_in, parts.profiles.take_in)
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
     controllers_pb2_grpc.add_ControllerServiceServicer_to_server(faces.controllers, server)
     sessions_pb2_grpc.add_SessionServiceServicer_to_server(faces.sessions, server)

@@ -39,6 +39,13 @@ class SnapshotKind(StrEnum):
     HEAP = "heap"
 
 
+class SnapshotOrigin(StrEnum):
+    """Why a snapshot was taken."""
+
+    ASKED = "asked"
+    NEAR_LIMIT = "near-limit"
+
+
 class CaptureWay(StrEnum):
     """How a snapshot is taken out of a process."""
 
@@ -331,6 +338,7 @@ class Snapshot:
     notes: tuple[str, ...] = ()
     id_epoch: str = ""
     walk: HeapWalk | None = None
+    origin: SnapshotOrigin = SnapshotOrigin.ASKED
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class ProfileOrigin(StrEnum):
 
     CALL = "call"
     REQUEST = "request"
+    NEAR_LIMIT = "near-limit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,9 @@ const BOX_QUIET_MILLIS = 5000;
 const BOX_TRIES = 4;
 const BOX_DEADLINE_MILLIS = 60000;
 const MAX_BOXES = 10;
+// When the limit is met: for how long a process that would die waits for its child, and how long
+// the child may take in all, by MEMWATCH_NEAR_LIMIT.
+const LIMIT_MILLIS = { stats: [10000, 20000], snapshot: [120000, 150000] };
 // Memory of the child: measured 2 times a heap of small objects for the counts (a collection
 // writes to most pages), and 10 to 24 times for a snapshot.
 const CLASSES_PER_HEAP = 3;
@@ -971,12 +974,16 @@ const RECORDERS = { sampling: Sampling, 'node-allocations': Timeline, stats: Sta
  * Keeps a black box: what the heap was when it came near V8's limit, in a file that is there when
  * the process is not. MEMWATCH_NEAR_LIMIT: off, stats (the default: figures, and where there is
  * memory a count of objects by class, made in a forked child), snapshot (that, and a snapshot).
+ *
+ * Figures are kept from 70 % of the limit on, after collections. The rest is written in a child
+ * that the addon forks when V8 says that the limit is met; where that cannot be had, earlier.
  */
 function watchLimit(hook, directory, socket) {
   const mode = process.env.MEMWATCH_NEAR_LIMIT || 'stats';
   tidyBoxes(directory);
   if (mode !== 'stats' && mode !== 'snapshot') return;
   const box = new BlackBox(hook, directory, socket, mode);
+  box.unarmed = quietly(() => box.arm()) ?? 'it could not be asked for';
   const { PerformanceObserver } = require('perf_hooks');
   // Told of each collection, when the loop turns: what leaks without a turn is not seen.
   const observer = new PerformanceObserver(quiet((list) => {
@@ -1007,6 +1014,7 @@ class BlackBox {
     this.directory = directory;
     this.socket = socket;
     this.mode = mode;
+    this.prefix = `node-${process.pid}-${hook.ticks}`;
     this.limit = oldSpaceLimit();
     this.step = 0;
     this.looks = [];
@@ -1016,6 +1024,55 @@ class BlackBox {
     this.why = '';
     this.kept = { figures: '', snapshot: '' }; // stems of what lies in the directory
     this.snapshots = 0;
+    this.unarmed = ''; // why V8 does not tell of its limit
+    this.metAt = 0;
+    this.pauseMillis = 0;
+    this.noSnapshot = '';
+  }
+
+  /** Has V8 tell when its limit is met; says why it cannot. */
+  arm() {
+    // V8 asks only the last one who wanted to know: Node's own ways come first.
+    if (/--heap-?(snapshot|prof)-near-heap-limit/.test(ownFlags().join(' '))) {
+      return 'the process writes its own file near the limit';
+    }
+    const { addon, missing } = loadedAddon(this.hook);
+    if (!addon) return missing;
+    if (!addon.watchLimit) return 'its addon is an older one';
+    const [waitMillis, deadlineMillis] = LIMIT_MILLIS[this.mode];
+    const where = { directory: this.directory, prefix: `${this.prefix}-` };
+    const write = (at, pause) => this.inLastChild(addon, at, pause);
+    return addon.watchLimit({ waitMillis, deadlineMillis, ...where }, write);
+  }
+
+  /** Runs in a child, when the limit was met: what comes first is certain, the rest is tried. */
+  inLastChild(addon, at, pauseMillis) {
+    this.metAt = at;
+    this.pauseMillis = rounded(pauseMillis);
+    this.looks.push({ ...stats(), time_millis: at });
+    this.why = 'the child that counted them did not come to its end';
+    this.write();
+    this.forgetOthers();
+    const used = process.memoryUsage().heapUsed;
+    this.why = shortOf(CLASSES_PER_HEAP * used + CLASSES_BYTES);
+    addon.boundMemory(freeMemory() / 2);
+    if (!this.why) this.classes = classCounts();
+    this.write();
+    if (this.mode === 'snapshot') this.lastSnapshot(used);
+  }
+
+  lastSnapshot(used) {
+    const missing = shortOf(SNAPSHOT_PER_HEAP * used);
+    if (missing) {
+      this.noSnapshot = missing;
+      this.write();
+      return;
+    }
+    const stem = this.stem();
+    this.kept.snapshot = stem;
+    require('v8').writeHeapSnapshot(`${stem}.profile`);
+    const { size } = require('fs').statSync(`${stem}.profile`);
+    this.describe(stem, size, 'application/vnd.v8.heapsnapshot+json', 'heapsnapshot');
   }
 
   look() {
@@ -1029,8 +1086,9 @@ class BlackBox {
     if (!(share >= BOX_SHARES[this.step])) return;
     while (share >= BOX_SHARES[this.step]) this.step += 1;
     this.looks.push({ ...stats(), time_millis: Date.now() });
+    if (this.others().length) return; // a child knows more than this
     this.write();
-    this.count(whole.used_heap_size);
+    if (this.unarmed) this.count(whole.used_heap_size);
   }
 
   /** Figures and classes as they are known now, in place of what was written before. */
@@ -1042,6 +1100,7 @@ class BlackBox {
       looks: this.looks.slice(-BOX_SHARES.length),
       classes: this.classes,
       classes_missing: this.classes ? '' : this.why,
+      ...(this.noSnapshot ? { snapshot_missing: this.noSnapshot } : {}),
     });
     const stem = this.stem();
     require('fs').writeFileSync(`${stem}.profile`, text, { mode: 0o600 });
@@ -1049,16 +1108,21 @@ class BlackBox {
     this.forget('figures', stem);
   }
 
+  /** Each file has a time of its own. */
   stem() {
-    const name = `node-${process.pid}-${this.hook.ticks}-${Date.now()}-near-limit`;
-    const stem = require('path').join(this.directory, name);
-    return Object.values(this.kept).includes(stem) ? stem.replace(/-near/, '0-near') : stem;
+    const taken = Object.values(this.kept);
+    let millis = this.metAt || Date.now();
+    const named = () => require('path').join(this.directory, `${this.prefix}-${millis}-near-limit`);
+    while (taken.includes(named())) millis += 1;
+    return named();
   }
 
   /** The description comes last: without it a file is nobody's. */
   describe(stem, size, type, extension) {
-    const notes = ['kept by the process when it came near its heap\'s limit'];
-    const facts = { size_bytes: size, content_type: type, extension, pause_millis: 0, cpu_millis: 0 };
+    const who = this.metAt ? 'written by a forked child when the limit of its heap was met'
+      : 'kept by the process when it came near its heap\'s limit';
+    const notes = this.unarmed ? [who, `V8 does not tell when its limit is met: ${this.unarmed}`] : [who];
+    const facts = { size_bytes: size, content_type: type, extension, pause_millis: this.pauseMillis, cpu_millis: 0 };
     const text = JSON.stringify({ ...facts, ended_millis: Date.now(), notes });
     require('fs').writeFileSync(`${stem}.profile.json`, text, { mode: 0o600 });
   }
@@ -1070,16 +1134,30 @@ class BlackBox {
     for (const end of ['.profile.json', '.profile']) quietly(() => require('fs').unlinkSync(old + end));
   }
 
+  /** What children of this process have written, or left. */
+  others() {
+    const names = require('fs').readdirSync(this.directory).filter((name) => name.startsWith(`${this.prefix}-`));
+    const paths = names.map((name) => require('path').join(this.directory, name));
+    const kept = Object.values(this.kept).filter(Boolean);
+    return paths.filter((path) => /-near-limit\.profile(\.json)?$/.test(path)
+      && !kept.some((stem) => path.startsWith(stem)));
+  }
+
+  forgetOthers() {
+    for (const path of this.others()) quietly(() => require('fs').unlinkSync(path));
+  }
+
   discard() {
     this.forget('figures', '');
     this.forget('snapshot', '');
+    quietly(() => this.forgetOthers());
   }
 
   /** Counts objects by class in a forked child, then takes the snapshot, if it is wanted. */
   count(used) {
     if (performance.now() - this.countedAt < BOX_QUIET_MILLIS) return;
     this.countedAt = performance.now();
-    const file = require('path').join(this.directory, `node-${process.pid}-${this.hook.ticks}.part`);
+    const file = require('path').join(this.directory, `${this.prefix}.part`);
     const work = () => {
       require('fs').writeFileSync(file, JSON.stringify(classCounts()), { mode: 0o600 });
     };
@@ -1119,12 +1197,11 @@ class BlackBox {
   /** Does some work in a forked child, where there is memory for it; `done` hears why not. */
   inChild(work, needed, done) {
     const { addon, missing } = loadedAddon(this.hook);
-    const room = freeMemory();
     if (!addon) return void done(missing);
     if (this.hook.heapRuns) return void done('another snapshot is being taken');
-    if (room < needed) {
-      return void done(`there is no memory for it: ${Math.round(needed)} bytes needed, ${room} free`);
-    }
+    const short = shortOf(needed);
+    if (short) return void done(short);
+    const room = freeMemory();
     this.hook.heapRuns = true;
     // The child writes its file itself. The addon tells a reader of its progress: our own server.
     const reader = require('net').connect({ path: this.socket });
@@ -1154,11 +1231,20 @@ class BlackBox {
   }
 }
 
+function ownFlags() {
+  return [...(process.env.NODE_OPTIONS || '').split(/\s+/), ...process.execArgv];
+}
+
+/** What is missing of the memory that a piece of work in a child takes; empty where nothing is. */
+function shortOf(needed) {
+  const room = freeMemory();
+  return room < needed ? `there is no memory for it: ${Math.round(needed)} bytes needed, ${room} free` : '';
+}
+
 /** What --max-old-space-size says in bytes: V8 dies of that, although its own limit has room for
  * young objects too; Infinity where nobody said it. */
 function oldSpaceLimit() {
-  const words = [...(process.env.NODE_OPTIONS || '').split(/\s+/), ...process.execArgv];
-  const sizes = words.map((word) => /^--max[-_]old[-_]space[-_]size=(\d+)$/.exec(word)).filter(Boolean);
+  const sizes = ownFlags().map((word) => /^--max[-_]old[-_]space[-_]size=(\d+)$/.exec(word)).filter(Boolean);
   const [last] = sizes.slice(-1);
   return last && Number(last[1]) > 0 ? Number(last[1]) * 1024 * 1024 : Infinity;
 }

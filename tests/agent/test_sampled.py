@@ -11,7 +11,7 @@ from memwatch_agent.drivers import hookwire
 from memwatch_agent.drivers.base import Runtime
 from memwatch_agent.hooks import Hook
 from memwatch_agent.sampled import PREFIX, Sampled
-from memwatch_proto.v1 import common_pb2
+from memwatch_proto.v1 import common_pb2, snapshots_pb2
 from tests.agent.fakes import Bench, target
 
 STEM = "python-7-100-1795330000123-allocations"
@@ -132,3 +132,10 @@ async def test_a_black_box_is_taken_when_its_process_is_dead(bench, folder, tmp_
     assert artifact.target_id == "t-9"
     assert artifact.profile_kind == common_pb2.PROFILE_KIND_NEAR_LIMIT
     assert list(artifact.notes) == ["method: x"]
+
+    put(folder, "node-9-100-18-near-limit", told={**TOLD, "extension": "heapsnapshot"})
+    await sampled.collect()
+    [_, heap] = sampled.waiting()
+    assert heap.kind == common_pb2.SNAPSHOT_KIND_HEAP
+    assert heap.origin == snapshots_pb2.SNAPSHOT_ORIGIN_NEAR_LIMIT
+    assert heap.file_name.endswith(".heapsnapshot")

@@ -1,32 +1,31 @@
 """The black box: what a process that dies of its heap's limit leaves to be found."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.agent.drivers.apps import node, running
-from tests.hook_node.test_hook_node import hooked
+from tests.agent.drivers.apps import App, node, running
 from tests.support.fork_addon import built
 from tests.support.processes import wait_until
+from tests.support.stack import NODE_HOOK
 
-#: Leaks slowly from 60 % on until its objects are counted, as a service does over hours.
+#: Leaks by the way that its argument names: without a turn of the event loop, with turns, or by a
+#: single call.
 LEAKS = """
-class Order { constructor() { this.items = [1, 2, 3]; this.note = 'x' + Math.random(); } }
-const fs = require('fs');
+class Order { constructor() { this.items = Array.from({ length: 64 }, Math.random); } }
 const kept = [];
-const counted = () => fs.readdirSync(process.env.MEMWATCH_HOOK_DIR).some((name) =>
-  name.endsWith('.profile') && fs.readFileSync(`${process.env.MEMWATCH_HOOK_DIR}/${name}`, 'utf8')
-    .includes('"classes":{'));
-let fast = true;
-function leak() {
-  if (kept.length > 2.1e5) fast = counted();
-  for (let i = 0; i < (fast ? 2000 : 100); i += 1) kept.push(new Order());
-  setTimeout(leak, fast ? 3 : 30);
-}
+const leak = (count) => { for (let i = 0; i < count; i += 1) kept.push(new Order()); };
+const ways = {
+  loop() { leak(Infinity); },
+  turns() { leak(500); setTimeout(ways.turns, 2); },
+  call() { kept.push(JSON.parse('[' + '{"a":1,"b":[1,2,3]},'.repeat(3e6) + '0]')); },
+};
 console.log('up');
-leak();
+setTimeout(ways[process.argv[2]], 200);
 """
 
 
@@ -41,22 +40,59 @@ def left(folder: Path) -> list[tuple[dict[str, Any], bytes]]:
     return found
 
 
+@contextlib.contextmanager
+def leaking(folder: Path, major: int, way: str, hook: Path = NODE_HOOK) -> Iterator[App]:
+    """A Node with a small heap that leaks."""
+    folder.mkdir()
+    script = folder / "app.cjs"
+    script.write_text(LEAKS)
+    env = {"MEMWATCH_HOOK_DIR": str(folder), "NODE_OPTIONS": f"--require={hook}"}
+    with running([node(major), "--max-old-space-size=64", script, way], env=env) as app:
+        yield app
+
+
 def test_a_process_that_dies_leaves_figures_and_classes(tmp_path):
-    """The last figures are near the limit; the class that leaked is the most frequent one."""
+    """Whatever its Node, and although its event loop never turned; once, and nothing else."""
     if isinstance(addon := built(), str):
         pytest.skip(addon)
-    script = tmp_path / "app.cjs"
-    script.write_text(LEAKS)
-    command = [node(24), "--max-old-space-size=64", script]
-    with running(command, env=hooked(tmp_path)) as app:
-        wait_until(lambda: not app.alive, seconds=60, what="the process to die")
+    folders = {major: tmp_path / str(major) for major in (18, 22, 26)}
+    with contextlib.ExitStack() as stack:
+        apps = [stack.enter_context(leaking(at, major, "loop")) for major, at in folders.items()]
+        for app in apps:
+            wait_until(lambda app=app: not app.alive, seconds=120, what="the process to die")
+    for folder in folders.values():
+        [(meta, data)] = left(folder)
+        box = json.loads(data)
+        assert box["looks"][-1]["heap"]["used_heap_bytes"] > 0.8 * 64 * 1024 * 1024
+        assert meta["content_type"] == "application/json"
+        assert meta["pause_millis"] > 0
+        rows = dict(box["classes"]["rows"])
+        assert rows["Order"] > 10_000
+        assert "Order" in list(rows)[:3]
+        assert not list(folder.glob("*.part"))
 
-    [(meta, data)] = left(tmp_path)
+
+def test_one_call_that_takes_all_leaves_figures(tmp_path):
+    """No code of the app's runs in which it could be forked; the box says so."""
+    if isinstance(addon := built(), str):
+        pytest.skip(addon)
+    with leaking(tmp_path / "a", 24, "call") as app:
+        wait_until(lambda: not app.alive, seconds=120, what="the process to die")
+    [(_, data)] = left(tmp_path / "a")
     box = json.loads(data)
-    heap = box["looks"][-1]["heap"]
-    assert heap["used_heap_bytes"] > 0.8 * 64 * 1024 * 1024
-    assert meta["content_type"] == "application/json"
-    names = [name for name, _ in box["classes"]["rows"]]
-    assert "Order" in names[:3]
-    assert dict(box["classes"]["rows"])["Order"] > 10_000
-    assert not list(tmp_path.glob("*.part"))
+    assert box["looks"][-1]["memory"]["rss_bytes"] > 64 * 1024 * 1024
+    assert "a single call" in box["classes_missing"]
+
+
+def test_without_the_addon_there_are_figures_of_the_collections(tmp_path):
+    """And the box says why there is no more."""
+    alone = tmp_path / NODE_HOOK.name
+    alone.write_bytes(NODE_HOOK.read_bytes())
+    with leaking(tmp_path / "a", 24, "turns", alone) as app:
+        wait_until(lambda: not app.alive, seconds=120, what="the process to die")
+    [(meta, data)] = left(tmp_path / "a")
+    box = json.loads(data)
+    assert box["looks"]
+    assert box["classes"] is None
+    assert "addon cannot be loaded" in box["classes_missing"]
+    assert "addon cannot be loaded" in meta["notes"][-1]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("", "node", "python")
 
+_ORIGINS = {"near_limit": "written by the process itself, when it met its heap's limit"}
+
 
 @group("snapshots", short_help="Stored snapshots: list, download, upload.")
 def command() -> None:
@@ -193,6 +195,12 @@ def pause(snapshot: "Snapshot") -> str:
     return f"{snapshot.cost.pause_millis} ms" if snapshot.cost.pause_source else "-"
 
 
+def phase(snapshot: "Snapshot") -> str:
+    """What a snapshot is of: a session's phase, or what the process wrote by itself."""
+    origin = word(snapshot, "origin").replace("_", "-")
+    return (snapshot.phase or origin or "-") + (" (late)" if snapshot.late else "")
+
+
 def _ago(snapshot: "Snapshot") -> str:
     return age((datetime.now(UTC) - snapshot.capture_time.ToDatetime(UTC)).total_seconds())
 
@@ -200,7 +208,7 @@ def _ago(snapshot: "Snapshot") -> str:
 COLUMNS: Sequence[Column["Snapshot"]] = (
     Column("SNAPSHOT", lambda s: s.id),
     Column("SESSION", lambda s: s.session_id or "-", cut=True),
-    Column("PHASE", lambda s: (s.phase or "-") + (" (late)" if s.late else "")),
+    Column("PHASE", phase),
     Column("SERVICE", lambda s: s.service or "-", cut=True),
     Column(
         "RUNTIME", lambda s: f"{word(s, 'runtime')} {s.runtime_version}".strip() or "-", cut=True
@@ -247,6 +255,7 @@ def _show(out: Output, snapshot: "Snapshot") -> None:
             ("File name", snapshot.file_name),
             ("Session", snapshot.session_id),
             ("Phase", snapshot.phase),
+            ("Origin", _ORIGINS.get(word(snapshot, "origin"), "")),
             ("Taken", snapshot.capture_time.ToJsonString()),
             ("Late", f"{snapshot.late_millis} ms" if snapshot.late else ""),
             ("Kind", word(snapshot, "kind")),

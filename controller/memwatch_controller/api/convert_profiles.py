@@ -37,6 +37,7 @@ STATES = {
 _ORIGINS = {
     ProfileOrigin.CALL: profiles_pb2.PROFILE_ORIGIN_CALL,
     ProfileOrigin.REQUEST: profiles_pb2.PROFILE_ORIGIN_REQUEST,
+    ProfileOrigin.NEAR_LIMIT: profiles_pb2.PROFILE_ORIGIN_NEAR_LIMIT,
 }
 KINDS_BACK = {number: kind for kind, number in KINDS.items()}
 STATES_BACK = {number: state for state, number in STATES.items()}

@@ -33,12 +33,16 @@ _STAGES = {
     model.CaptureStage.CAPTURING: agents_pb2.CAPTURE_STAGE_CAPTURING,
     model.CaptureStage.FINISHING: agents_pb2.CAPTURE_STAGE_FINISHING,
 }
+_ORIGINS = {
+    model.SnapshotOrigin.NEAR_LIMIT: snapshots_pb2.SNAPSHOT_ORIGIN_NEAR_LIMIT,
+}
 _RUNTIMES_BACK = {value: key for key, value in _RUNTIMES.items()}
 _WAYS_BACK = {value: key for key, value in _WAYS.items()}
 _PAUSE_SOURCES_BACK = {value: key for key, value in _PAUSE_SOURCES.items()}
 _PAUSE_MODES_BACK = {value: key for key, value in _PAUSE_MODES.items()}
 _MANNERS_BACK = {value: key for key, value in _MANNERS.items()}
 _STAGES_BACK = {value: key for key, value in _STAGES.items()}
+_ORIGINS_BACK = {value: key for key, value in _ORIGINS.items()}
 
 _SAMPLE_FIGURES = (
     "rss_bytes",
@@ -279,6 +283,7 @@ def snapshot_to_pb(snapshot: model.Snapshot) -> snapshots_pb2.Snapshot:
         runtime=runtime_to_pb(snapshot.runtime),
         capture_time=time_to_pb(snapshot.capture_time),
         notes=snapshot.notes,
+        origin=_ORIGINS.get(snapshot.origin, snapshots_pb2.SNAPSHOT_ORIGIN_UNSPECIFIED),
         **{name: getattr(snapshot, name) for name in _SNAPSHOT_TEXTS},
     )
     if snapshot.cost is not None:
@@ -302,6 +307,7 @@ def snapshot_from_pb(message: snapshots_pb2.Snapshot) -> model.Snapshot:
         memory=sample_from_pb(message.memory) if message.HasField("memory") else None,
         notes=tuple(message.notes),
         walk=_walk_from_pb(message),
+        origin=_ORIGINS_BACK.get(message.origin, model.SnapshotOrigin.ASKED),
         **{name: getattr(message, name) for name in _SNAPSHOT_TEXTS},
     )
 

@@ -45,6 +45,13 @@ class Targets(Protocol):
             ControllerError: none, too many, or not one that can be captured.
         """
 
+    def get(self, id: str) -> model.Target:
+        """One target, whether it lives or not.
+
+        Raises:
+            ControllerError: nobody knows it.
+        """
+
     async def flush(self) -> None:
         """Writes down what is known of targets and agents."""
 

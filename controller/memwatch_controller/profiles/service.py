@@ -277,6 +277,7 @@ class Profiles:
         target = self._target(artifact.target_id) or model.Target(
             id=artifact.target_id, agent_id=agent_id
         )
+        near_limit = artifact.kind is ProfileKind.NEAR_LIMIT
         now = self._now()
         profile = Profile(
             id=self._new_id(),
@@ -285,7 +286,7 @@ class Profiles:
             kind=artifact.kind,
             options=ProfileOptions(duration_millis=0),
             state=ProfileState.STORING,
-            origin=ProfileOrigin.REQUEST,
+            origin=ProfileOrigin.NEAR_LIMIT if near_limit else ProfileOrigin.REQUEST,
             create_time=now,
             update_time=now,
             start_time=artifact.start_time,
@@ -296,7 +297,7 @@ class Profiles:
 
     def _target(self, id: str) -> model.Target | None:
         try:
-            return self._targets.pick(model.Selector(ids=(id,)), fleet=False)[0]
+            return self._targets.get(id)  # one that has ended too
         except ControllerError:
             return None
 

@@ -25,6 +25,7 @@ from memwatch_controller.model import (
     Runtime,
     SessionState,
     Snapshot,
+    SnapshotOrigin,
 )
 from memwatch_controller.snapshots import transfer
 from memwatch_controller.snapshots.names import file_name, safe_name
@@ -145,6 +146,27 @@ class Snapshots:
             stored = await self._rows.find_snapshot_by_request(snapshot.request_id)
             if stored is not None and stored.stored_sha256 == snapshot.stored_sha256:
                 await self.discard(address, snapshot.id)
+
+    async def take_in(self, address: str, spooled: Sequence[Snapshot]) -> None:
+        """Frees an agent of what is safe here, and stores what processes wrote by themselves."""
+        await self.discard_stored(address, spooled)
+        for snapshot in spooled:
+            if snapshot.origin is SnapshotOrigin.NEAR_LIMIT:
+                await self._take_in_one(address, snapshot)
+
+    async def _take_in_one(self, address: str, spooled: Snapshot) -> None:
+        if spooled.request_id in self._running:
+            return  # told again in each heartbeat
+        order = CaptureOrder(
+            request_id=spooled.request_id,
+            target_id=spooled.target_id,
+            kind=spooled.kind,
+            way=spooled.way,
+        )
+        try:
+            await self.capture(address, order)
+        except ControllerError as error:
+            _log.warning("snapshot not taken in", snapshot=spooled.id, cause=str(error))
 
     async def upload(self, upload: Upload, pieces: AsyncIterator[bytes]) -> Snapshot:
         """Stores a snapshot from outside, as one zstd stream whatever it came in.

@@ -7,11 +7,9 @@
  *   fork(attempt, write) → {pid, pauseMillis, pauseCpuMillis}
  *       once it is ready; `write` runs in the child, with descriptor 3 as the way out
  *   cancel(attempt)   ends it, wherever it is; 'ended' still comes
+ *   watchLimit, boundMemory: nearlimit.c
  */
-#define NAPI_VERSION 8
-#include <node_api.h>
-
-#include "fork.h"
+#include "calls.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -155,7 +153,7 @@ static void set_text(napi_env env, napi_value object, const char *name, const ch
   napi_set_named_property(env, object, name, value);
 }
 
-static double get_number(napi_env env, napi_value object, const char *name) {
+double get_number(napi_env env, napi_value object, const char *name) {
   napi_value value;
   double number = 0;
   if (napi_get_named_property(env, object, name, &value) != napi_ok ||
@@ -287,9 +285,7 @@ static bool runs(const char *thread) {
  * A thread that sleeps is in the middle of nothing: a child that is forked while V8's workers
  * sleep waits for none of them.
  */
-static napi_value BusyThreads(napi_env env, napi_callback_info info) {
-  (void)info;
-  napi_value value;
+int busy_threads(void) {
   int busy = 0, seen = 0;
   long own = syscall(SYS_gettid);
   DIR *threads = opendir("/proc/self/task");
@@ -298,21 +294,28 @@ static napi_value BusyThreads(napi_env env, napi_callback_info info) {
     busy += runs(entry->d_name);
   }
   if (threads != NULL) closedir(threads);
-  napi_create_int32(env, busy, &value);
+  return busy;
+}
+
+static napi_value BusyThreads(napi_env env, napi_callback_info info) {
+  (void)info;
+  napi_value value;
+  napi_create_int32(env, busy_threads(), &value);
   return value;
 }
 
-/* The child: writes the snapshot and ends. Nothing of the app's runs after that. */
-static _Noreturn void be_child(napi_env env, struct attempt *attempt, int output, pid_t parent,
-                               napi_value write) {
+/* The child: does its work and ends. Nothing of the app's runs after that. */
+_Noreturn void child_call(napi_env env, const struct child *child, napi_value function,
+                          size_t count, const napi_value *arguments) {
   napi_value receiver, result, error, text;
-  if (child_isolate(output, parent, &attempt->watch.limits, attempt->words) != 0)
+  if (child_isolate(child->output, child->parent, child->limits, child->words) != 0)
     _exit(CHILD_UNREADY);
   napi_get_undefined(env, &receiver);
-  if (napi_call_function(env, receiver, write, 0, NULL, &result) == napi_ok) _exit(CHILD_DONE);
+  if (napi_call_function(env, receiver, function, count, arguments, &result) == napi_ok)
+    _exit(CHILD_DONE);
   if (napi_get_and_clear_last_exception(env, &error) == napi_ok &&
       napi_coerce_to_string(env, error, &text) == napi_ok)
-    napi_get_value_string_utf8(env, text, attempt->words->message, MESSAGE_BYTES, NULL);
+    napi_get_value_string_utf8(env, text, child->words->message, MESSAGE_BYTES, NULL);
   _exit(CHILD_THREW);
 }
 
@@ -341,7 +344,10 @@ static napi_value Fork(napi_env env, napi_callback_info info) {
   pid_t parent = getpid();
   int error = inherit_begin(&attempt->ranges);
   pid_t child = error == 0 ? fork() : -1;
-  if (child == 0) be_child(env, attempt, ends[1], parent, arguments[1]);
+  if (child == 0) {
+    const struct child own = {ends[1], parent, &attempt->watch.limits, attempt->words};
+    child_call(env, &own, arguments[1], 0, NULL);
+  }
   if (child < 0 && error == 0) error = errno;
   attempt->inheritable = true;
   close(ends[1]);
@@ -378,7 +384,8 @@ NAPI_MODULE_INIT() {
   static const struct {
     const char *name;
     napi_callback call;
-  } CALLS[] = {{"begin", Begin}, {"busyThreads", BusyThreads}, {"fork", Fork}, {"cancel", Cancel}};
+  } CALLS[] = {{"begin", Begin},   {"busyThreads", BusyThreads}, {"fork", Fork},
+               {"cancel", Cancel}, {"watchLimit", WatchLimit},   {"boundMemory", BoundMemory}};
   for (size_t at = 0; at < sizeof CALLS / sizeof *CALLS; at++) {
     napi_value function;
     napi_create_function(env, CALLS[at].name, NAPI_AUTO_LENGTH, CALLS[at].call, NULL, &function);

@@ -315,7 +315,7 @@ static uint64_t data_bytes(void) {
 
 /* The kernel's own bound, should the watch look too late. It counts what is mapped and not what
  * is used, hence half as much again. */
-static void bound_memory(uint64_t max_bytes) {
+void child_bound_memory(uint64_t max_bytes) {
   uint64_t now = data_bytes();
   if (max_bytes == 0 || now == 0) return;
   struct rlimit limit;
@@ -335,7 +335,7 @@ int child_isolate(int output, pid_t parent, const struct limits *limits, struct 
   }
   prctl(PR_SET_NAME, "memwatch-snap");
   die_first();
-  bound_memory(limits->max_bytes);
+  child_bound_memory(limits->max_bytes);
   if (limits->nice > 0) setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + limits->nice);
   uint64_t seconds = (limits->deadline_millis + 999) / 1000;
   if (seconds > 0) alarm(seconds > UINT_MAX ? UINT_MAX : (unsigned)seconds);

@@ -1,10 +1,12 @@
 /*
  * A V8 heap snapshot from a forked child: what the files of this folder share.
  *
- *   addon.c    what JavaScript sees: begin, busyThreads, fork, cancel
- *   inherit.c  makes V8's memory inheritable for the length of one fork
- *   child.c    what the child does first: alone, bounded, unable to wait for threads it lacks
- *   watch.c    the parent's thread: passes the bytes on, watches the child, reaps it
+ *   addon.c      what JavaScript sees: begin, busyThreads, fork, cancel
+ *   nearlimit.c  forks by itself, when V8 comes to the limit of its heap
+ *   figures.c    what it leaves where not even a child can be had
+ *   inherit.c    makes V8's memory inheritable for the length of one fork
+ *   child.c      what the child does first: alone, bounded, unable to wait for threads it lacks
+ *   watch.c      the parent's thread: passes the bytes on, watches the child, reaps it
  *
  * Nothing here runs on the event loop but the fork itself, and nothing of the app's is touched in
  * the parent: no signal handler, no descriptor, no lock, no reaping of any child but ours.
@@ -78,6 +80,9 @@ int child_prepare(void);
 /* Cuts the child off from everything but descriptor 3, which becomes `output`. Returns 0, or -1
  * with the reason in `words`. Only in a child, which runs this thread alone. */
 int child_isolate(int output, pid_t parent, const struct limits *limits, struct words *words);
+
+/* The kernel's own bound on what the child takes beyond what it has now. */
+void child_bound_memory(uint64_t max_bytes);
 
 /* ---- watch.c -------------------------------------------------------------------------------- */
 

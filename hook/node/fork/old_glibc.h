@@ -13,6 +13,7 @@
 #define OLDEST(name) __asm__(".symver " #name "," #name "@GLIBC_2.17")
 #define OLDEST_OF(name, version) OLDEST(name)
 #endif
+OLDEST(dlsym);
 OLDEST(pthread_create);
 OLDEST(pthread_join);
 OLDEST(pthread_sigmask);

@@ -27,6 +27,7 @@ class ProfileOrigin(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PROFILE_ORIGIN_UNSPECIFIED: _ClassVar[ProfileOrigin]
     PROFILE_ORIGIN_CALL: _ClassVar[ProfileOrigin]
     PROFILE_ORIGIN_REQUEST: _ClassVar[ProfileOrigin]
+    PROFILE_ORIGIN_NEAR_LIMIT: _ClassVar[ProfileOrigin]
 PROFILE_STATE_UNSPECIFIED: ProfileState
 PROFILE_STATE_PENDING: ProfileState
 PROFILE_STATE_RECORDING: ProfileState
@@ -37,6 +38,7 @@ PROFILE_STATE_CANCELLED: ProfileState
 PROFILE_ORIGIN_UNSPECIFIED: ProfileOrigin
 PROFILE_ORIGIN_CALL: ProfileOrigin
 PROFILE_ORIGIN_REQUEST: ProfileOrigin
+PROFILE_ORIGIN_NEAR_LIMIT: ProfileOrigin
 
 class ProfileOptions(_message.Message):
     __slots__ = ("duration_millis", "max_size_bytes", "frames", "native_traces", "python_allocator", "aggregate", "sampling_interval_bytes", "collect_garbage")

@@ -26,43 +26,45 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from memwatch_proto.v1 import common_pb2 as memwatch__proto_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!memwatch_proto/v1/snapshots.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ememwatch_proto/v1/common.proto\"\xe9\x05\n\x08Snapshot\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\ttarget_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\r\n\x05phase\x18\x05 \x01(\t\x12\'\n\x04kind\x18\x06 \x01(\x0e\x32\x19.memwatch.v1.SnapshotKind\x12$\n\x03way\x18\x07 \x01(\x0e\x32\x17.memwatch.v1.CaptureWay\x12%\n\x07runtime\x18\x08 \x01(\x0e\x32\x14.memwatch.v1.Runtime\x12\x17\n\x0fruntime_version\x18\t \x01(\t\x12\x0f\n\x07service\x18\n \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\x0b \x01(\t\x12\x30\n\x0c\x63\x61pture_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eraw_size_bytes\x18\r \x01(\x04\x12\x12\n\nraw_sha256\x18\x0e \x01(\t\x12\x19\n\x11stored_size_bytes\x18\x0f \x01(\x04\x12\x15\n\rstored_sha256\x18\x10 \x01(\t\x12&\n\x04\x63ost\x18\x11 \x01(\x0b\x32\x18.memwatch.v1.CaptureCost\x12\x11\n\tfile_name\x18\x12 \x01(\t\x12\x0c\n\x04late\x18\x13 \x01(\x08\x12\x13\n\x0blate_millis\x18\x14 \x01(\x04\x12)\n\x06memory\x18\x15 \x01(\x0b\x32\x19.memwatch.v1.MemorySample\x12\r\n\x05notes\x18\x16 \x03(\t\x12\x10\n\x08id_epoch\x18\x17 \x01(\t\x12.\n\x0cprofile_kind\x18\x18 \x01(\x0e\x32\x18.memwatch.v1.ProfileKind\x12,\n\x08\x65nd_time\x18\x19 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63ontent_type\x18\x1a \x01(\t\x12#\n\x04walk\x18\x1b \x01(\x0b\x32\x15.memwatch.v1.HeapWalk\"\xa0\x01\n\x08HeapWalk\x12\x0e\n\x06walker\x18\x01 \x01(\t\x12\x0b\n\x03way\x18\x02 \x01(\t\x12\x0f\n\x07objects\x18\x03 \x01(\x04\x12\x12\n\nheap_bytes\x18\x04 \x01(\x04\x12\x11\n\trss_bytes\x18\x05 \x01(\x04\x12\x13\n\x0bwalk_millis\x18\x06 \x01(\x04\x12\x12\n\ndump_bytes\x18\x07 \x01(\x04\x12\x16\n\x0e\x63onvert_millis\x18\x08 \x01(\x04\"e\n\x05\x43hunk\x12\x14\n\x0coffset_bytes\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x18\n\x10total_size_bytes\x18\x05 \x01(\x04\" \n\x12GetSnapshotRequest\x12\n\n\x02id\x18\x01 \x01(\t\"d\n\x14ListSnapshotsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Z\n\x15ListSnapshotsResponse\x12(\n\tsnapshots\x18\x01 \x03(\x0b\x32\x15.memwatch.v1.Snapshot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x17\x44ownloadSnapshotRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x04\"\x96\x02\n\x0cUploadHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x18\n\x10\x63ontent_encoding\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\r\n\x05phase\x18\x07 \x01(\t\x12\x0f\n\x07service\x18\x08 \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\t \x01(\t\x12%\n\x07runtime\x18\n \x01(\x0e\x32\x14.memwatch.v1.Runtime\x12\x30\n\x0c\x63\x61pture_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"q\n\x15UploadSnapshotRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.memwatch.v1.UploadHeaderH\x00\x12#\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x12.memwatch.v1.ChunkH\x00\x42\x06\n\x04part\"#\n\x15\x44\x65leteSnapshotRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteSnapshotResponse\"B\n\x17\x43leanUpSnapshotsRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\x12\x16\n\x0e\x64\x65lete_orphans\x18\x02 \x01(\x08\"\xf2\x01\n\x18\x43leanUpSnapshotsResponse\x12-\n\x07\x64\x65leted\x18\x01 \x03(\x0b\x32\x1c.memwatch.v1.ExpiredSnapshot\x12\x15\n\rdeleted_count\x18\x02 \x01(\x04\x12*\n\x07orphans\x18\x03 \x03(\x0b\x32\x19.memwatch.v1.OrphanedBlob\x12\x14\n\x0corphan_count\x18\x04 \x01(\x04\x12\x10\n\x08lost_ids\x18\x05 \x03(\t\x12\x12\n\nlost_count\x18\x06 \x01(\x04\x12\x13\n\x0b\x66\x65tched_ids\x18\x07 \x03(\t\x12\x13\n\x0b\x66reed_bytes\x18\x08 \x01(\x04\"Y\n\x0f\x45xpiredSnapshot\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x19\n\x11stored_size_bytes\x18\x03 \x01(\x04\x12\x0b\n\x03why\x18\x04 \x01(\t\"b\n\x0cOrphanedBlob\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x31\n\rmodified_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x8b\x04\n\x0fSnapshotService\x12\x45\n\x0bGetSnapshot\x12\x1f.memwatch.v1.GetSnapshotRequest\x1a\x15.memwatch.v1.Snapshot\x12V\n\rListSnapshots\x12!.memwatch.v1.ListSnapshotsRequest\x1a\".memwatch.v1.ListSnapshotsResponse\x12N\n\x10\x44ownloadSnapshot\x12$.memwatch.v1.DownloadSnapshotRequest\x1a\x12.memwatch.v1.Chunk0\x01\x12M\n\x0eUploadSnapshot\x12\".memwatch.v1.UploadSnapshotRequest\x1a\x15.memwatch.v1.Snapshot(\x01\x12Y\n\x0e\x44\x65leteSnapshot\x12\".memwatch.v1.DeleteSnapshotRequest\x1a#.memwatch.v1.DeleteSnapshotResponse\x12_\n\x10\x43leanUpSnapshots\x12$.memwatch.v1.CleanUpSnapshotsRequest\x1a%.memwatch.v1.CleanUpSnapshotsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!memwatch_proto/v1/snapshots.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ememwatch_proto/v1/common.proto\"\x96\x06\n\x08Snapshot\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\ttarget_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\r\n\x05phase\x18\x05 \x01(\t\x12\'\n\x04kind\x18\x06 \x01(\x0e\x32\x19.memwatch.v1.SnapshotKind\x12$\n\x03way\x18\x07 \x01(\x0e\x32\x17.memwatch.v1.CaptureWay\x12%\n\x07runtime\x18\x08 \x01(\x0e\x32\x14.memwatch.v1.Runtime\x12\x17\n\x0fruntime_version\x18\t \x01(\t\x12\x0f\n\x07service\x18\n \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\x0b \x01(\t\x12\x30\n\x0c\x63\x61pture_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eraw_size_bytes\x18\r \x01(\x04\x12\x12\n\nraw_sha256\x18\x0e \x01(\t\x12\x19\n\x11stored_size_bytes\x18\x0f \x01(\x04\x12\x15\n\rstored_sha256\x18\x10 \x01(\t\x12&\n\x04\x63ost\x18\x11 \x01(\x0b\x32\x18.memwatch.v1.CaptureCost\x12\x11\n\tfile_name\x18\x12 \x01(\t\x12\x0c\n\x04late\x18\x13 \x01(\x08\x12\x13\n\x0blate_millis\x18\x14 \x01(\x04\x12)\n\x06memory\x18\x15 \x01(\x0b\x32\x19.memwatch.v1.MemorySample\x12\r\n\x05notes\x18\x16 \x03(\t\x12\x10\n\x08id_epoch\x18\x17 \x01(\t\x12.\n\x0cprofile_kind\x18\x18 \x01(\x0e\x32\x18.memwatch.v1.ProfileKind\x12,\n\x08\x65nd_time\x18\x19 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63ontent_type\x18\x1a \x01(\t\x12#\n\x04walk\x18\x1b \x01(\x0b\x32\x15.memwatch.v1.HeapWalk\x12+\n\x06origin\x18\x1c \x01(\x0e\x32\x1b.memwatch.v1.SnapshotOrigin\"\xa0\x01\n\x08HeapWalk\x12\x0e\n\x06walker\x18\x01 \x01(\t\x12\x0b\n\x03way\x18\x02 \x01(\t\x12\x0f\n\x07objects\x18\x03 \x01(\x04\x12\x12\n\nheap_bytes\x18\x04 \x01(\x04\x12\x11\n\trss_bytes\x18\x05 \x01(\x04\x12\x13\n\x0bwalk_millis\x18\x06 \x01(\x04\x12\x12\n\ndump_bytes\x18\x07 \x01(\x04\x12\x16\n\x0e\x63onvert_millis\x18\x08 \x01(\x04\"e\n\x05\x43hunk\x12\x14\n\x0coffset_bytes\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x18\n\x10total_size_bytes\x18\x05 \x01(\x04\" \n\x12GetSnapshotRequest\x12\n\n\x02id\x18\x01 \x01(\t\"d\n\x14ListSnapshotsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Z\n\x15ListSnapshotsResponse\x12(\n\tsnapshots\x18\x01 \x03(\x0b\x32\x15.memwatch.v1.Snapshot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x17\x44ownloadSnapshotRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x04\"\x96\x02\n\x0cUploadHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x18\n\x10\x63ontent_encoding\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\r\n\x05phase\x18\x07 \x01(\t\x12\x0f\n\x07service\x18\x08 \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\t \x01(\t\x12%\n\x07runtime\x18\n \x01(\x0e\x32\x14.memwatch.v1.Runtime\x12\x30\n\x0c\x63\x61pture_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"q\n\x15UploadSnapshotRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.memwatch.v1.UploadHeaderH\x00\x12#\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x12.memwatch.v1.ChunkH\x00\x42\x06\n\x04part\"#\n\x15\x44\x65leteSnapshotRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteSnapshotResponse\"B\n\x17\x43leanUpSnapshotsRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\x12\x16\n\x0e\x64\x65lete_orphans\x18\x02 \x01(\x08\"\xf2\x01\n\x18\x43leanUpSnapshotsResponse\x12-\n\x07\x64\x65leted\x18\x01 \x03(\x0b\x32\x1c.memwatch.v1.ExpiredSnapshot\x12\x15\n\rdeleted_count\x18\x02 \x01(\x04\x12*\n\x07orphans\x18\x03 \x03(\x0b\x32\x19.memwatch.v1.OrphanedBlob\x12\x14\n\x0corphan_count\x18\x04 \x01(\x04\x12\x10\n\x08lost_ids\x18\x05 \x03(\t\x12\x12\n\nlost_count\x18\x06 \x01(\x04\x12\x13\n\x0b\x66\x65tched_ids\x18\x07 \x03(\t\x12\x13\n\x0b\x66reed_bytes\x18\x08 \x01(\x04\"Y\n\x0f\x45xpiredSnapshot\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x19\n\x11stored_size_bytes\x18\x03 \x01(\x04\x12\x0b\n\x03why\x18\x04 \x01(\t\"b\n\x0cOrphanedBlob\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x31\n\rmodified_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*Q\n\x0eSnapshotOrigin\x12\x1f\n\x1bSNAPSHOT_ORIGIN_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSNAPSHOT_ORIGIN_NEAR_LIMIT\x10\x01\x32\x8b\x04\n\x0fSnapshotService\x12\x45\n\x0bGetSnapshot\x12\x1f.memwatch.v1.GetSnapshotRequest\x1a\x15.memwatch.v1.Snapshot\x12V\n\rListSnapshots\x12!.memwatch.v1.ListSnapshotsRequest\x1a\".memwatch.v1.ListSnapshotsResponse\x12N\n\x10\x44ownloadSnapshot\x12$.memwatch.v1.DownloadSnapshotRequest\x1a\x12.memwatch.v1.Chunk0\x01\x12M\n\x0eUploadSnapshot\x12\".memwatch.v1.UploadSnapshotRequest\x1a\x15.memwatch.v1.Snapshot(\x01\x12Y\n\x0e\x44\x65leteSnapshot\x12\".memwatch.v1.DeleteSnapshotRequest\x1a#.memwatch.v1.DeleteSnapshotResponse\x12_\n\x10\x43leanUpSnapshots\x12$.memwatch.v1.CleanUpSnapshotsRequest\x1a%.memwatch.v1.CleanUpSnapshotsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memwatch_proto.v1.snapshots_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SNAPSHOTORIGIN']._serialized_start=2426
+  _globals['_SNAPSHOTORIGIN']._serialized_end=2507
   _globals['_SNAPSHOT']._serialized_start=116
-  _globals['_SNAPSHOT']._serialized_end=861
-  _globals['_HEAPWALK']._serialized_start=864
-  _globals['_HEAPWALK']._serialized_end=1024
-  _globals['_CHUNK']._serialized_start=1026
-  _globals['_CHUNK']._serialized_end=1127
-  _globals['_GETSNAPSHOTREQUEST']._serialized_start=1129
-  _globals['_GETSNAPSHOTREQUEST']._serialized_end=1161
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=1163
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=1263
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=1265
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=1355
-  _globals['_DOWNLOADSNAPSHOTREQUEST']._serialized_start=1357
-  _globals['_DOWNLOADSNAPSHOTREQUEST']._serialized_end=1416
-  _globals['_UPLOADHEADER']._serialized_start=1419
-  _globals['_UPLOADHEADER']._serialized_end=1697
-  _globals['_UPLOADSNAPSHOTREQUEST']._serialized_start=1699
-  _globals['_UPLOADSNAPSHOTREQUEST']._serialized_end=1812
-  _globals['_DELETESNAPSHOTREQUEST']._serialized_start=1814
-  _globals['_DELETESNAPSHOTREQUEST']._serialized_end=1849
-  _globals['_DELETESNAPSHOTRESPONSE']._serialized_start=1851
-  _globals['_DELETESNAPSHOTRESPONSE']._serialized_end=1875
-  _globals['_CLEANUPSNAPSHOTSREQUEST']._serialized_start=1877
-  _globals['_CLEANUPSNAPSHOTSREQUEST']._serialized_end=1943
-  _globals['_CLEANUPSNAPSHOTSRESPONSE']._serialized_start=1946
-  _globals['_CLEANUPSNAPSHOTSRESPONSE']._serialized_end=2188
-  _globals['_EXPIREDSNAPSHOT']._serialized_start=2190
-  _globals['_EXPIREDSNAPSHOT']._serialized_end=2279
-  _globals['_ORPHANEDBLOB']._serialized_start=2281
-  _globals['_ORPHANEDBLOB']._serialized_end=2379
-  _globals['_SNAPSHOTSERVICE']._serialized_start=2382
-  _globals['_SNAPSHOTSERVICE']._serialized_end=2905
+  _globals['_SNAPSHOT']._serialized_end=906
+  _globals['_HEAPWALK']._serialized_start=909
+  _globals['_HEAPWALK']._serialized_end=1069
+  _globals['_CHUNK']._serialized_start=1071
+  _globals['_CHUNK']._serialized_end=1172
+  _globals['_GETSNAPSHOTREQUEST']._serialized_start=1174
+  _globals['_GETSNAPSHOTREQUEST']._serialized_end=1206
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=1208
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=1308
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=1310
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=1400
+  _globals['_DOWNLOADSNAPSHOTREQUEST']._serialized_start=1402
+  _globals['_DOWNLOADSNAPSHOTREQUEST']._serialized_end=1461
+  _globals['_UPLOADHEADER']._serialized_start=1464
+  _globals['_UPLOADHEADER']._serialized_end=1742
+  _globals['_UPLOADSNAPSHOTREQUEST']._serialized_start=1744
+  _globals['_UPLOADSNAPSHOTREQUEST']._serialized_end=1857
+  _globals['_DELETESNAPSHOTREQUEST']._serialized_start=1859
+  _globals['_DELETESNAPSHOTREQUEST']._serialized_end=1894
+  _globals['_DELETESNAPSHOTRESPONSE']._serialized_start=1896
+  _globals['_DELETESNAPSHOTRESPONSE']._serialized_end=1920
+  _globals['_CLEANUPSNAPSHOTSREQUEST']._serialized_start=1922
+  _globals['_CLEANUPSNAPSHOTSREQUEST']._serialized_end=1988
+  _globals['_CLEANUPSNAPSHOTSRESPONSE']._serialized_start=1991
+  _globals['_CLEANUPSNAPSHOTSRESPONSE']._serialized_end=2233
+  _globals['_EXPIREDSNAPSHOT']._serialized_start=2235
+  _globals['_EXPIREDSNAPSHOT']._serialized_end=2324
+  _globals['_ORPHANEDBLOB']._serialized_start=2326
+  _globals['_ORPHANEDBLOB']._serialized_end=2424
+  _globals['_SNAPSHOTSERVICE']._serialized_start=2510
+  _globals['_SNAPSHOTSERVICE']._serialized_end=3033
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@ import datetime
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from memwatch_proto.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -10,8 +11,15 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class SnapshotOrigin(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SNAPSHOT_ORIGIN_UNSPECIFIED: _ClassVar[SnapshotOrigin]
+    SNAPSHOT_ORIGIN_NEAR_LIMIT: _ClassVar[SnapshotOrigin]
+SNAPSHOT_ORIGIN_UNSPECIFIED: SnapshotOrigin
+SNAPSHOT_ORIGIN_NEAR_LIMIT: SnapshotOrigin
+
 class Snapshot(_message.Message):
-    __slots__ = ("id", "request_id", "target_id", "session_id", "phase", "kind", "way", "runtime", "runtime_version", "service", "container_id", "capture_time", "raw_size_bytes", "raw_sha256", "stored_size_bytes", "stored_sha256", "cost", "file_name", "late", "late_millis", "memory", "notes", "id_epoch", "profile_kind", "end_time", "content_type", "walk")
+    __slots__ = ("id", "request_id", "target_id", "session_id", "phase", "kind", "way", "runtime", "runtime_version", "service", "container_id", "capture_time", "raw_size_bytes", "raw_sha256", "stored_size_bytes", "stored_sha256", "cost", "file_name", "late", "late_millis", "memory", "notes", "id_epoch", "profile_kind", "end_time", "content_type", "walk", "origin")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +47,7 @@ class Snapshot(_message.Message):
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     WALK_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
     id: str
     request_id: str
     target_id: str
@@ -66,7 +75,8 @@ class Snapshot(_message.Message):
     end_time: _timestamp_pb2.Timestamp
     content_type: str
     walk: HeapWalk
-    def __init__(self, id: _Optional[str] = ..., request_id: _Optional[str] = ..., target_id: _Optional[str] = ..., session_id: _Optional[str] = ..., phase: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., runtime: _Optional[_Union[_common_pb2.Runtime, str]] = ..., runtime_version: _Optional[str] = ..., service: _Optional[str] = ..., container_id: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., raw_size_bytes: _Optional[int] = ..., raw_sha256: _Optional[str] = ..., stored_size_bytes: _Optional[int] = ..., stored_sha256: _Optional[str] = ..., cost: _Optional[_Union[_common_pb2.CaptureCost, _Mapping]] = ..., file_name: _Optional[str] = ..., late: _Optional[bool] = ..., late_millis: _Optional[int] = ..., memory: _Optional[_Union[_common_pb2.MemorySample, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., id_epoch: _Optional[str] = ..., profile_kind: _Optional[_Union[_common_pb2.ProfileKind, str]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_type: _Optional[str] = ..., walk: _Optional[_Union[HeapWalk, _Mapping]] = ...) -> None: ...
+    origin: SnapshotOrigin
+    def __init__(self, id: _Optional[str] = ..., request_id: _Optional[str] = ..., target_id: _Optional[str] = ..., session_id: _Optional[str] = ..., phase: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., runtime: _Optional[_Union[_common_pb2.Runtime, str]] = ..., runtime_version: _Optional[str] = ..., service: _Optional[str] = ..., container_id: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., raw_size_bytes: _Optional[int] = ..., raw_sha256: _Optional[str] = ..., stored_size_bytes: _Optional[int] = ..., stored_sha256: _Optional[str] = ..., cost: _Optional[_Union[_common_pb2.CaptureCost, _Mapping]] = ..., file_name: _Optional[str] = ..., late: _Optional[bool] = ..., late_millis: _Optional[int] = ..., memory: _Optional[_Union[_common_pb2.MemorySample, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., id_epoch: _Optional[str] = ..., profile_kind: _Optional[_Union[_common_pb2.ProfileKind, str]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_type: _Optional[str] = ..., walk: _Optional[_Union[HeapWalk, _Mapping]] = ..., origin: _Optional[_Union[SnapshotOrigin, str]] = ...) -> None: ...
 
 class HeapWalk(_message.Message):
     __slots__ = ("walker", "way", "objects", "heap_bytes", "rss_bytes", "walk_millis", "dump_bytes", "convert_millis")

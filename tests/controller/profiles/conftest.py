@@ -39,6 +39,9 @@ class Targets:
     def pick(self, selector: model.Selector, *, fleet: bool) -> list[model.Target]:
         return [self.target]
 
+    def get(self, id: str) -> model.Target:
+        return self.target
+
     async def flush(self) -> None:
         pass
 

@@ -10,8 +10,9 @@ import pytest
 import zstandard
 
 from memwatch_controller.api.agents import AgentChannels
+from memwatch_controller.api.convert_snapshots import snapshot_from_pb
 from memwatch_controller.errors import AgentError, DigestMismatchError, StoreFullError
-from memwatch_controller.model import CaptureOrder, CaptureProgress
+from memwatch_controller.model import CaptureOrder, CaptureProgress, SnapshotOrigin
 from memwatch_controller.snapshots import transfer
 from memwatch_controller.snapshots.service import Snapshots
 from memwatch_controller.store.blobs import BlobStore, blob_key
@@ -342,6 +343,22 @@ async def test_what_is_safe_is_discarded_when_an_agent_connects_again(snapshots)
         unknown = dataclasses.replace(stored, id="n-9", request_id="r-9")
         await snapshots.discard_stored(address, [stored, unknown])
     assert agent.discarded == [stored.id]
+
+
+async def test_what_a_dying_process_wrote_is_brought_in_once(snapshots, rows):
+    """Of what is spooled, the snapshot of a heap's limit; what somebody asked for is left."""
+    agent = FakeAgent()
+    async with serving(agent) as port:
+        address = f"127.0.0.1:{port}"
+        for request in ("sampled.t-1.17", "r-asked"):
+            agent.take(agents_pb2.CaptureRequest(request_id=request, target_id="t-1"))
+        left, asked = (snapshot_from_pb(message) for message, _ in agent.spool.values())
+        left = dataclasses.replace(left, origin=SnapshotOrigin.NEAR_LIMIT)
+        await snapshots.take_in(address, [left, asked])
+        await snapshots.take_in(address, [left])
+    assert await rows.find_snapshot_by_request("sampled.t-1.17") is not None
+    assert await rows.find_snapshot_by_request("r-asked") is None
+    assert set(agent.discarded) == {left.id}
 
 
 async def test_memory_does_not_grow_with_the_snapshot(snapshots):
