@@ -8,34 +8,12 @@ from pathlib import Path
 from memwatch_controller import flags
 from memwatch_controller.errors import StartError
 from memwatch_controller.flags import LOG_LEVELS, Parser, address_of, choice_of, number_of
+from memwatch_controller.injection.certificates import Keeping
 from memwatch_controller.injection.parts import Settings as Injection
 from memwatch_controller.injection.reviews import SYSTEM_NAMESPACES
 from memwatch_proto import __version__
 
 ENV_PREFIX = "MEMWATCH_WEBHOOK_"
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """Where the webhook keeps a certificate of its own making.
-
-    Attributes:
-        namespace: its own.
-        secret: of that namespace, with authority and certificate.
-        configuration: the MutatingWebhookConfiguration that is told the authority.
-        service: its own, which the certificate is for.
-    """
-
-    namespace: str
-    secret: str
-    configuration: str
-    service: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names by which the API server calls; the first is the one it checks."""
-        name = f"{self.service}.{self.namespace}.svc"
-        return (name, f"{name}.cluster.local")
 
 
 @dataclass(frozen=True)
