@@ -54,12 +54,11 @@ class Plan:
 def plan(pod: Pod, wish: Wish, settings: Settings) -> Plan:
     """The patch of a pod that asks for the agent."""
     spec = pod.get("spec") or {}
-    if _is_there(spec):
+    if has_agent(spec):
         return Plan()
-    chosen, refusal = _chosen(pod, spec, wish)
-    refusal = refusal or _obstacle(pod, spec, wish)
-    if refusal:
+    if refusal := obstacle(pod, wish):
         return Plan(refusal=refusal)
+    chosen, _ = _chosen(pod, spec, wish)
     facts = _facts(pod, spec, chosen)
     warnings: list[str] = []
     patch = [
@@ -76,7 +75,13 @@ def plan(pod: Pod, wish: Wish, settings: Settings) -> Plan:
     return Plan(patch, "", tuple(warnings))
 
 
-def _is_there(spec: Mapping[str, Any]) -> bool:
+def obstacle(pod: Pod, wish: Wish) -> str:
+    """Why a pod that asks for the agent cannot have it; empty where it can."""
+    spec = pod.get("spec") or {}
+    return _chosen(pod, spec, wish)[1] or _obstacle(pod, spec, wish)
+
+
+def has_agent(spec: Mapping[str, Any]) -> bool:
     """Whether the pod has been patched, or somebody wrote an agent into it."""
     listed = [*_list(spec, "initContainers"), *_list(spec, "containers")]
     return any(container.get("name") in (AGENT, HOOKS) for container in listed)
