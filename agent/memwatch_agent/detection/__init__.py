@@ -1,0 +1,1 @@
+"""Finds leaks in what the agent has sampled: figures in, findings out. Pure."""

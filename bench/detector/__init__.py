@@ -1,0 +1,1 @@
+"""Does the detector tell leaks, and nothing else? See `bench/README.md`."""
