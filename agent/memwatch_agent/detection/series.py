@@ -107,7 +107,7 @@ class Series:
         self.latest = math.nan
 
     def add(self, at: float, value: float, work: float = math.nan) -> None:
-        """Takes a sample: `work` counts from the process's start; one that is not newer is left out."""
+        """Takes a sample, `work` counted from the process's start; one not newer is left out."""
         if not (at > self.last_at and math.isfinite(value)):
             return
         if self.first_at is None:

@@ -1,4 +1,4 @@
-"""Hysteresis: a finding stands after it was seen a few times in a row, and falls when long unseen. Pure."""
+"""Hysteresis: a finding stands after a few looks in a row, and falls when long unseen. Pure."""
 
 from dataclasses import dataclass
 
