@@ -23,29 +23,30 @@ _sym_db = _symbol_database.Default()
 
 
 from memwatch_proto.v1 import agents_pb2 as memwatch__proto_dot_v1_dot_agents__pb2
+from memwatch_proto.v1 import findings_pb2 as memwatch__proto_dot_v1_dot_findings__pb2
 from memwatch_proto.v1 import snapshots_pb2 as memwatch__proto_dot_v1_dot_snapshots__pb2
 from memwatch_proto.v1 import targets_pb2 as memwatch__proto_dot_v1_dot_targets__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memwatch_proto/v1/registry.proto\x12\x0bmemwatch.v1\x1a\x1ememwatch_proto/v1/agents.proto\x1a!memwatch_proto/v1/snapshots.proto\x1a\x1fmemwatch_proto/v1/targets.proto\"s\n\x0e\x43onnectRequest\x12)\n\x08register\x18\x01 \x01(\x0b\x32\x15.memwatch.v1.RegisterH\x00\x12+\n\theartbeat\x18\x02 \x01(\x0b\x32\x16.memwatch.v1.HeartbeatH\x00\x42\t\n\x07message\"S\n\x08Register\x12!\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x12.memwatch.v1.Agent\x12$\n\x07targets\x18\x02 \x03(\x0b\x32\x13.memwatch.v1.Target\"Z\n\tHeartbeat\x12$\n\x07targets\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Target\x12\'\n\x08recorded\x18\x02 \x03(\x0b\x32\x15.memwatch.v1.Snapshot\"u\n\x0f\x43onnectResponse\x12-\n\nregistered\x18\x01 \x01(\x0b\x32\x17.memwatch.v1.RegisteredH\x00\x12(\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x19.memwatch.v1.HeartbeatAckH\x00\x42\t\n\x07message\"K\n\nRegistered\x12!\n\x19heartbeat_interval_millis\x18\x01 \x01(\x04\x12\x1a\n\x12\x63ontroller_version\x18\x02 \x01(\t\"\x0e\n\x0cHeartbeatAck2[\n\x0fRegistryService\x12H\n\x07\x43onnect\x12\x1b.memwatch.v1.ConnectRequest\x1a\x1c.memwatch.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memwatch_proto/v1/registry.proto\x12\x0bmemwatch.v1\x1a\x1ememwatch_proto/v1/agents.proto\x1a memwatch_proto/v1/findings.proto\x1a!memwatch_proto/v1/snapshots.proto\x1a\x1fmemwatch_proto/v1/targets.proto\"s\n\x0e\x43onnectRequest\x12)\n\x08register\x18\x01 \x01(\x0b\x32\x15.memwatch.v1.RegisterH\x00\x12+\n\theartbeat\x18\x02 \x01(\x0b\x32\x16.memwatch.v1.HeartbeatH\x00\x42\t\n\x07message\"S\n\x08Register\x12!\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x12.memwatch.v1.Agent\x12$\n\x07targets\x18\x02 \x03(\x0b\x32\x13.memwatch.v1.Target\"\x82\x01\n\tHeartbeat\x12$\n\x07targets\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Target\x12\'\n\x08recorded\x18\x02 \x03(\x0b\x32\x15.memwatch.v1.Snapshot\x12&\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x14.memwatch.v1.Finding\"u\n\x0f\x43onnectResponse\x12-\n\nregistered\x18\x01 \x01(\x0b\x32\x17.memwatch.v1.RegisteredH\x00\x12(\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x19.memwatch.v1.HeartbeatAckH\x00\x42\t\n\x07message\"K\n\nRegistered\x12!\n\x19heartbeat_interval_millis\x18\x01 \x01(\x04\x12\x1a\n\x12\x63ontroller_version\x18\x02 \x01(\t\"\x0e\n\x0cHeartbeatAck2[\n\x0fRegistryService\x12H\n\x07\x43onnect\x12\x1b.memwatch.v1.ConnectRequest\x1a\x1c.memwatch.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memwatch_proto.v1.registry_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONNECTREQUEST']._serialized_start=149
-  _globals['_CONNECTREQUEST']._serialized_end=264
-  _globals['_REGISTER']._serialized_start=266
-  _globals['_REGISTER']._serialized_end=349
-  _globals['_HEARTBEAT']._serialized_start=351
-  _globals['_HEARTBEAT']._serialized_end=441
-  _globals['_CONNECTRESPONSE']._serialized_start=443
-  _globals['_CONNECTRESPONSE']._serialized_end=560
-  _globals['_REGISTERED']._serialized_start=562
-  _globals['_REGISTERED']._serialized_end=637
-  _globals['_HEARTBEATACK']._serialized_start=639
-  _globals['_HEARTBEATACK']._serialized_end=653
-  _globals['_REGISTRYSERVICE']._serialized_start=655
-  _globals['_REGISTRYSERVICE']._serialized_end=746
+  _globals['_CONNECTREQUEST']._serialized_start=183
+  _globals['_CONNECTREQUEST']._serialized_end=298
+  _globals['_REGISTER']._serialized_start=300
+  _globals['_REGISTER']._serialized_end=383
+  _globals['_HEARTBEAT']._serialized_start=386
+  _globals['_HEARTBEAT']._serialized_end=516
+  _globals['_CONNECTRESPONSE']._serialized_start=518
+  _globals['_CONNECTRESPONSE']._serialized_end=635
+  _globals['_REGISTERED']._serialized_start=637
+  _globals['_REGISTERED']._serialized_end=712
+  _globals['_HEARTBEATACK']._serialized_start=714
+  _globals['_HEARTBEATACK']._serialized_end=728
+  _globals['_REGISTRYSERVICE']._serialized_start=730
+  _globals['_REGISTRYSERVICE']._serialized_end=821
 # @@protoc_insertion_point(module_scope)

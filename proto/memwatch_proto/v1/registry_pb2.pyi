@@ -1,4 +1,5 @@
 from memwatch_proto.v1 import agents_pb2 as _agents_pb2
+from memwatch_proto.v1 import findings_pb2 as _findings_pb2
 from memwatch_proto.v1 import snapshots_pb2 as _snapshots_pb2
 from memwatch_proto.v1 import targets_pb2 as _targets_pb2
 from google.protobuf.internal import containers as _containers
@@ -26,12 +27,14 @@ class Register(_message.Message):
     def __init__(self, agent: _Optional[_Union[_agents_pb2.Agent, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[_targets_pb2.Target, _Mapping]]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("targets", "recorded")
+    __slots__ = ("targets", "recorded", "findings")
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     RECORDED_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
     targets: _containers.RepeatedCompositeFieldContainer[_targets_pb2.Target]
     recorded: _containers.RepeatedCompositeFieldContainer[_snapshots_pb2.Snapshot]
-    def __init__(self, targets: _Optional[_Iterable[_Union[_targets_pb2.Target, _Mapping]]] = ..., recorded: _Optional[_Iterable[_Union[_snapshots_pb2.Snapshot, _Mapping]]] = ...) -> None: ...
+    findings: _containers.RepeatedCompositeFieldContainer[_findings_pb2.Finding]
+    def __init__(self, targets: _Optional[_Iterable[_Union[_targets_pb2.Target, _Mapping]]] = ..., recorded: _Optional[_Iterable[_Union[_snapshots_pb2.Snapshot, _Mapping]]] = ..., findings: _Optional[_Iterable[_Union[_findings_pb2.Finding, _Mapping]]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
     __slots__ = ("registered", "ack")
