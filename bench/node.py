@@ -1,8 +1,8 @@
 """A heap snapshot of a loaded Node server, each way: pause, latency, time and memory side by side.
 
 For each Node version and heap size a fresh server is put under load and captured: from a forked
-child, by our hook while the server stands still, by its own v8.writeHeapSnapshot, by the heapdump
-package where it is installed, and over the inspector. Goals: a pause of at most 10 ms + 60 ms for
+child, by our hook while the server stands still, by its own v8.writeHeapSnapshot, by npm's package
+heapdump, and over the inspector. Goals: a pause of at most 10 ms + 60 ms for
 each GB and 1/100 of the blocking way's, 1.15 x its total time, RSS as before +- 5 %.
 """
 
@@ -96,24 +96,31 @@ class Row:
     before: int
     peak: int
     after: int
+    cpu_seconds: float
+    pause_millis: float = 0.0
     tries: int = 1
 
     def text(self, major: int, megabytes: int, blocking: "Row | None") -> str:
         """A row of the table; ratios are to the blocking way's."""
         total = f"{self.seconds / blocking.seconds:.2f}" if blocking else "1"
+        work = f"{self.cpu_seconds / blocking.cpu_seconds:.2f}" if blocking else "1"
         pause = f"1/{blocking.gap_millis / self.gap_millis:.0f}" if blocking else "1"
+        measured = f"{self.pause_millis:.0f}" if self.pause_millis else "–"
         before, peak, after = (round(value / 1e6) for value in (self.before, self.peak, self.after))
         return (
             f"| {major} | {megabytes} | {self.way} | {self.gap_millis:.0f} "
-            f"({self.idle_gap_millis:.0f}) | {pause} | {self.seconds:.1f} | {total} "
+            f"({self.idle_gap_millis:.0f}) | {pause} | {measured} "
+            f"| {self.seconds:.1f} | {total} | {self.cpu_seconds:.1f} | {work} "
             f"| {self.p99_millis:.0f} | {self.requests} | {before} | {peak} | {after} "
             f"| {self.tries} |"
         )
 
 
 HEAD = (
-    "| Node | heap MB | way | longest gap ms (idle) | x | total s | x | p99 ms | requests "
-    "| RSS MB before | peak, child's own added | after | tries |\n" + "|---" * 13 + "|"
+    "| Node | heap MB | way | longest gap ms (idle) | x | of it the hook's pause | total s | x "
+    "| CPU s | x | p99 ms | requests | RSS MB before | peak, child's own added | after | tries |\n"
+    + "|---" * 16
+    + "|"
 )
 
 
@@ -198,10 +205,12 @@ async def measure(name: str, node: Path, megabytes: int, heapdump: Path) -> Row:
                 requests, p99 = await told()
                 gap = float(await asyncio.to_thread(server.get, "/gap"))
                 own = facts.extra_memory_bytes if facts and name == "forked" else 0
+                cpu = facts.cpu_millis if facts and name == "forked" else meter.cpu_millis
                 peak = meter.rss_before_bytes + meter.extra_memory_bytes + own
                 return Row(
                     name, gap, idle, seconds, p99 * 1000, int(requests),
-                    meter.rss_before_bytes, peak, meter.rss_bytes, tries,
+                    meter.rss_before_bytes, peak, meter.rss_bytes, cpu / 1000,
+                    facts.pause_millis if facts and name == "forked" else 0.0, tries,
                 )  # fmt: skip
 
 
@@ -265,11 +274,11 @@ def main() -> int:
     parser.add_argument("--megabytes", default="50,250")
     parser.add_argument("--majors", default="20,22,24")
     parser.add_argument("--ways", default="", help=f"of {', '.join(WAYS)}; else all")
-    parser.add_argument("--heapdump", type=Path, default=Path(), help="the package's folder")
     chosen = parser.parse_args()
     if isinstance(addon := fork_addon.built(), str):
         print(addon, file=sys.stderr)
         return 2
+    runtimes.install_bench_apps()
     ways = [way.strip() for way in chosen.ways.split(";")] if chosen.ways else list(WAYS)
     print(HEAD, flush=True)
     for major in map(int, chosen.majors.split(",")):
@@ -277,9 +286,10 @@ def main() -> int:
         for megabytes in map(int, chosen.megabytes.split(",")):
             blocking: Row | None = None
             for way in ways:
-                if node is None or (way == "heapdump" and not chosen.heapdump.name):
+                heapdump = runtimes.heapdump(major)
+                if node is None or (way == "heapdump" and not (heapdump / "build").exists()):
                     continue
-                row = asyncio.run(measure(way, node, megabytes, chosen.heapdump))
+                row = asyncio.run(measure(way, node, megabytes, heapdump))
                 print(row.text(major, megabytes, blocking), flush=True)
                 blocking = blocking or row
     print(f"\nload average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores")

@@ -10,6 +10,7 @@
 #include "fork.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +36,8 @@ enum { OUTPUT = 3 };
 enum {
   /* Node's own object has about ten such calls, each native addon as many at most. */
   MAX_SLOTS = 4096,
+  /* Node's platform has some thirty virtual functions. */
+  VTABLE_WORDS = 40,
   LAST_SIGNAL = 64,
 };
 
@@ -229,11 +232,56 @@ static int slots_of_object(struct dl_phdr_info *object, size_t size, void *unuse
   return 0;
 }
 
+/*
+ * Takes a task and leaves it for ever: V8 asks for it back before it waits for it, and does it
+ * itself. A std::unique_ptr is passed by the place of its only word.
+ */
+static void keep_task(void *platform, void **task) {
+  (void)platform;
+  *task = NULL;
+}
+
+static void keep_ranked_task(void *platform, int priority, void **task) {
+  (void)platform, (void)priority;
+  *task = NULL;
+}
+
+/*
+ * V8 hands tasks to Node's platform, whose queue has a lock that all threads of the process share:
+ * the one lock that a busy process often holds at the instant of a fork. Nobody takes tasks from
+ * that queue in the child, so they are not put there. Without these names the child ends when it
+ * meets the lock, as with any other.
+ */
+static void slots_of_platform(void) {
+  static const struct replacement POSTS[] = {
+      /* Node 18 and 20 */
+      {"_ZN4node12NodePlatform18CallOnWorkerThreadESt10unique_ptrIN2v84TaskESt14default_deleteIS3_"
+       "EE", keep_task},
+      {"_ZN4node12NodePlatform25CallDelayedOnWorkerThreadESt10unique_ptrIN2v84TaskESt14default_"
+       "deleteIS3_EEd", keep_task},
+      /* from Node 22 on */
+      {"_ZN4node12NodePlatform26PostTaskOnWorkerThreadImplEN2v812TaskPriorityESt10unique_ptrINS1_"
+       "4TaskESt14default_deleteIS4_EERKNS1_14SourceLocationE", keep_ranked_task},
+      {"_ZN4node12NodePlatform33PostDelayedTaskOnWorkerThreadImplEN2v812TaskPriorityESt10unique_"
+       "ptrINS1_4TaskESt14default_deleteIS4_EEdRKNS1_14SourceLocationE", keep_ranked_task},
+  };
+  void **table = dlsym(RTLD_DEFAULT, "_ZTVN4node12NodePlatformE");
+  for (size_t post = 0; table != NULL && post < sizeof POSTS / sizeof *POSTS; post++) {
+    void *function = dlsym(RTLD_DEFAULT, POSTS[post].name);
+    for (int at = 0; function != NULL && at < VTABLE_WORDS && slot_count < MAX_SLOTS; at++) {
+      if (table[at] != function) continue;
+      slots[slot_count].at = &table[at];
+      slots[slot_count++].function = POSTS[post].function;
+    }
+  }
+}
+
 int child_prepare(void) {
   pthread_mutex_lock(&slots_lock);
   slot_count = 0;
   dl_iterate_phdr(slots_of_object, NULL);
   int found = slot_count;
+  slots_of_platform();
   pthread_mutex_unlock(&slots_lock);
   return found;
 }
