@@ -1,5 +1,6 @@
 """What the init image runs: copies the hooks into the folder that the service mounts, and ends."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -8,10 +9,20 @@ from pathlib import Path
 def copy(hooks: Path, to: Path) -> None:
     """Copies over what is there: a pod may start its init containers twice.
 
+    Contents only: a volume's folder is another user's, who alone may change its mode and times.
+
     Raises:
         OSError: the folder cannot be written.
     """
-    shutil.copytree(hooks, to, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    for folder, _, files in os.walk(hooks, onerror=_fail):
+        target = to / Path(folder).relative_to(hooks)
+        target.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            shutil.copyfile(Path(folder, name), target / name)
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 if __name__ == "__main__":

@@ -9,5 +9,7 @@ RUN ["python3", "/src/deploy/docker/hooks.py", "collect", "/src", "/opt/memwatch
 FROM ${BASE}
 COPY --from=build /opt/memwatch-hooks /opt/memwatch-hooks
 COPY deploy/docker/copy_hooks.py /opt/copy_hooks.py
+# A volume that is new is made as this folder is: whoever runs the image may fill it.
+RUN ["python3", "-c", "import os; os.makedirs('/hooks'); os.chmod('/hooks', 0o1777)"]
 USER 65532:65532
 ENTRYPOINT ["python3", "-I", "/opt/copy_hooks.py", "/opt/memwatch-hooks"]

@@ -64,6 +64,18 @@ def test_copied_twice(tmp_path):
     assert (tmp_path / "to" / "node" / "hook.cjs").read_text() == "new"
 
 
+def test_copied_into_a_folder_of_another_user(tmp_path):
+    """A volume's folder belongs to the system: what is in it is written, not the folder."""
+    hooks, volume = tmp_path / "hooks", tmp_path / "volume"
+    for folder, mode in ((hooks, 0o755), (hooks / "node", 0o750), (volume, 0o777)):
+        folder.mkdir()
+        folder.chmod(mode)
+    (hooks / "node" / "hook.cjs").touch()
+    load("copy_hooks").copy(hooks, volume)
+    assert volume.stat().st_mode & 0o777 == 0o777
+    assert (volume / "node" / "hook.cjs").exists()
+
+
 @pytest.mark.parametrize("words", [(), ("/from",), ("/from", "/proc/nosuch")])
 def test_copy_that_cannot_be(words):
     """A missing argument or a folder that cannot be written is one sentence and exit code 1."""
