@@ -77,6 +77,13 @@ def manners(mode: PauseMode, link: Link, pid: int) -> Sequence[Manner]:
     return offered
 
 
+def untried(mode: PauseMode, link: Link) -> Sequence[Try]:
+    """What is recorded where a child was to be tried first, and none could be."""
+    if mode is not PauseMode.AUTO or Manner.FORKED in link.manners or not link.cannot_fork:
+        return ()
+    return (Try(Manner.FORKED, link.cannot_fork, 0.0, 0.0, 0),)
+
+
 def bounds(room: Level | None, duration_millis: float, spool_bytes: int = 0) -> Bounds:
     """What a child may take: what is free but for the reserve, and a few times what it needs.
 

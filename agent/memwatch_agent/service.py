@@ -51,6 +51,9 @@ MAX_FRAMES = 128
 #: Where a kind's own is not the usual one: types are looked at once.
 DEFAULT_SECONDS = {ProfileKind.TYPES: 0.0}
 
+#: All that V8 notes of a sampled stack.
+DEFAULT_FRAMES = {ProfileKind.SAMPLING: MAX_FRAMES}
+
 _WAYS = {
     common_pb2.CAPTURE_WAY_UNSPECIFIED: None,
     common_pb2.CAPTURE_WAY_HOOK: Way.HOOK,
@@ -244,7 +247,7 @@ def record_spec(request: agents_pb2.RecordProfileRequest) -> RecordSpec:
         options=ProfileOptions(
             duration_seconds=duration or DEFAULT_SECONDS.get(kind, usual.duration_seconds),
             max_size_bytes=given.max_size_bytes or usual.max_size_bytes,
-            frames=given.frames or usual.frames,
+            frames=given.frames or DEFAULT_FRAMES.get(kind, usual.frames),
             native_traces=given.native_traces,
             python_allocator=given.python_allocator,
             aggregate=given.aggregate,

@@ -9,7 +9,15 @@ from functools import partial
 from pathlib import Path
 
 from memwatch_agent import cgroups, forecasts
-from memwatch_agent.attempts import Attempts, PauseMode, Taken, Try, bounds, manners
+from memwatch_agent.attempts import (
+    Attempts,
+    PauseMode,
+    Taken,
+    Try,
+    bounds,
+    manners,
+    untried,
+)
 from memwatch_agent.drivers.base import (
     Bounds,
     CaptureFacts,
@@ -22,7 +30,7 @@ from memwatch_agent.drivers.base import (
 )
 from memwatch_agent.drivers.errors import NoWayInError
 from memwatch_agent.figures import Drivers, Figures
-from memwatch_agent.forecasts import MANNERS, Size, forecast
+from memwatch_agent.forecasts import MANNERS, Forecast, Size, forecast
 from memwatch_agent.history import History, Record
 from memwatch_agent.intake import Intake
 from memwatch_agent.spool import Blob, Spool
@@ -44,6 +52,9 @@ FORCED_NOTE = "forced although the preflight refused: "
 
 #: Stands in a file's name where a capture belongs to no session.
 SINGLE_PHASE = "snapshot"
+
+#: Manners whose being passed over is recorded: what comes after them costs the target more.
+_FIRST = (Manner.FORKED,)
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -113,6 +124,7 @@ class _Before:
     retained_bytes: float
     sample: common_pb2.MemorySample | None
     plan: Sequence[tuple[Manner, Bounds]]
+    untried: Sequence[Try]
 
 
 class Taker:
@@ -191,6 +203,7 @@ class Taker:
                     snapshot_id,
                     partial(self._room, target),
                     course.begun,
+                    list(before.untried),
                 )
                 taken = await attempts.run(before.plan, course.report)
             course.stage = agents_pb2.CAPTURE_STAGE_FINISHING
@@ -238,7 +251,11 @@ class Taker:
         plan = [
             (one.manner, bounds(room, one.estimate.cost.duration_millis, free)) for one in allowed
         ]
-        return _Before(self._now(), size.basis_bytes, retained, sample, plan)
+        refused = tuple(
+            _refused(one) for one in all_ if one not in allowed and one.manner in _FIRST
+        )
+        unasked = (*untried(spec.pause, link), *refused)
+        return _Before(self._now(), size.basis_bytes, retained, sample, plan, unasked)
 
     def _room(self, target: Target) -> cgroups.Level | None:
         return room_of(self._proc, target)
@@ -315,6 +332,10 @@ def snapshot_of(
     )
     snapshot.capture_time.FromMilliseconds(int(before.began * 1000))
     return snapshot
+
+
+def _refused(one: Forecast) -> Try:
+    return Try(one.manner, str(one.refused), 0.0, 0.0, 0)
 
 
 def fallback_notes(tries: Sequence[Try]) -> list[str]:

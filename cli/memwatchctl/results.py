@@ -87,6 +87,9 @@ def _show_snapshots(
 ) -> None:
     """The snapshots: where their files are, or how to get them."""
     taken = [snapshot for target in session.targets for snapshot in target.snapshots]
+    for snapshot in taken:
+        if why := snapshots.why_it_paused(snapshot):
+            out.line(f"{_phase(snapshot)}: {why}", style="yellow")
     if len(files) == len(taken):
         out.table(_SAVED, list(zip(taken, files, strict=True)))
         return

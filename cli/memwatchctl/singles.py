@@ -7,6 +7,7 @@ from pathlib import Path
 from memwatch_proto.v1 import agents_pb2, common_pb2, snapshots_pb2, targets_pb2
 from memwatchctl import downloads, selectors
 from memwatchctl.agent import Agent
+from memwatchctl.commands.snapshots import why_it_paused
 from memwatchctl.errors import CallError, TargetError
 from memwatchctl.output import Output, plain, word
 from memwatchctl.private import not_a_target
@@ -113,6 +114,8 @@ def take(agent: Agent, target: targets_pb2.Target, wish: Wish, out: Output, no_c
         )
     if out.is_table:
         out.line(f"{wish.file}: {size(wish.file.stat().st_size)}{_cost(snapshot)}")
+        if why := why_it_paused(snapshot):
+            out.line(why, style="yellow")
     else:
         out.document({"file": str(wish.file), "snapshot": plain(snapshot)})
 

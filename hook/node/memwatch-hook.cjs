@@ -44,6 +44,8 @@ const MAX_LOOKS = 600;
 const MAX_PROFILE_BYTES = 100 * 1024 * 1024;
 // V8's own default; a smaller one costs the app more.
 const SAMPLING_INTERVAL_BYTES = 32768;
+// V8 notes no more of a sampled stack.
+const MAX_FRAMES = 128;
 // A black box is written when so much of V8's limit is in use after a collection, and given up
 // when far less is; classes are counted at most so often.
 const BOX_SHARES = [0.7, 0.8, 0.88, 0.94];
@@ -849,6 +851,7 @@ class Sampling extends Inspected {
     super(hook);
     this.interval = limit(options.sampling_interval_bytes, SAMPLING_INTERVAL_BYTES);
     this.maxBytes = limit(options.max_bytes, MAX_PROFILE_BYTES);
+    this.frames = Math.max(1, limit(options.frames, MAX_FRAMES));
   }
 
   begin() {
@@ -862,7 +865,8 @@ class Sampling extends Inspected {
 
   end(send) {
     const { profile: found } = this.ask('HeapProfiler.stopSampling');
-    const bytes = Buffer.from(JSON.stringify({ ...found, samplingInterval: this.interval }));
+    const kept = this.frames < MAX_FRAMES ? withInnermost(found, this.frames) : found;
+    const bytes = Buffer.from(JSON.stringify({ ...kept, samplingInterval: this.interval }));
     if (bytes.length > this.maxBytes) {
       const limits = `it has ${bytes.length} bytes, the limit is ${this.maxBytes}`;
       throw new Error(`${limits}; sample less often`);
@@ -871,6 +875,39 @@ class Sampling extends Inspected {
     const note = `one sample in ${this.interval} bytes; what was collected meanwhile is not in it`;
     return { content_type: 'application/vnd.v8.heapprofile+json', extension: 'heapprofile', notes: [note] };
   }
+}
+
+/** A sampled tree in which each stack has its innermost frames alone; equal stacks become one. */
+function withInnermost({ head, samples }, frames) {
+  const root = { ...head, id: 1, children: [] };
+  const moved = new Map([[head.id, root]]);
+  const inner = new Map([[root, new Map()]]); // of each node, its children by place
+  let lastId = root.id;
+  const below = (node, { callFrame }) => {
+    const place = JSON.stringify(callFrame);
+    const known = inner.get(node);
+    if (!known.has(place)) {
+      const made = { callFrame, selfSize: 0, id: lastId += 1, children: [] };
+      known.set(place, made);
+      inner.set(made, new Map());
+      node.children.push(made);
+    }
+    return known.get(place);
+  };
+  const visit = (node, path) => {
+    for (const child of node.children) {
+      const stack = [...path, child].slice(-frames);
+      if (child.selfSize > 0) {
+        const place = stack.reduce(below, root);
+        place.selfSize += child.selfSize;
+        moved.set(child.id, place);
+      }
+      visit(child, stack);
+    }
+  };
+  visit(head, []);
+  const placed = (samples || []).filter(({ nodeId }) => moved.has(nodeId));
+  return { head: root, samples: placed.map((one) => ({ ...one, nodeId: moved.get(one.nodeId).id })) };
 }
 
 /** V8's allocation timeline: ends with a snapshot, in which each new object knows its stack. */

@@ -116,7 +116,7 @@ class FakeDriver(Driver):
         self.error: Exception | None = None
         self.opened = self.closed = self.taken = 0
         self.manners: tuple[Manner, ...] = (Manner.BLOCKING,)
-        self.cannot_fork = "its hook is too old to fork"
+        self.cannot_fork = ""
         self.forks: list[Bounds] = []
         self.fork_errors: list[Exception] = []
 

@@ -49,8 +49,10 @@ def test_a_mode_allows_what_it_says(mode, offered, wanted):
 
 def test_never_is_refused_where_nothing_forks():
     """With the link's own reason."""
+    driver = FakeDriver()
+    driver.cannot_fork = "its hook is too old to fork"
     with pytest.raises(CannotForkError, match="too old to fork; let it pause"):
-        manners(PauseMode.NEVER, FakeDriver(), 7)
+        manners(PauseMode.NEVER, driver, 7)
 
 
 async def test_a_child_is_tried_again_and_every_try_is_told(bench):

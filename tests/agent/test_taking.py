@@ -2,8 +2,9 @@
 
 import pytest
 
+from memwatch_agent.attempts import PauseMode
 from memwatch_agent.drivers.base import HeapFigures, Way
-from memwatch_agent.drivers.errors import CaptureFailedError, NoWayInError
+from memwatch_agent.drivers.errors import CannotForkError, CaptureFailedError, NoWayInError
 from memwatch_agent.errors import HeadroomError, PauseBudgetError, SpoolFullError
 from memwatch_agent.taking import CaptureSpec, Course, file_name
 from memwatch_proto.v1 import agents_pb2, common_pb2
@@ -92,6 +93,19 @@ def test_a_target_without_a_way_says_why(bench):
         bench.taker.ways(SPEC, target(ways=()))
     with pytest.raises(NoWayInError, match="it does not offer attach; it offers hook"):
         bench.taker.ways(CaptureSpec("r", "t-1", way=Way.ATTACH), target())
+
+
+async def test_a_pause_that_nobody_asked_for_is_explained(bench):
+    """Where a child was to write it and none could, the record says so; `never` refuses."""
+    bench.driver.cannot_fork = "the hook that was put into it did not connect"
+    snapshot = await bench.taker.take(SPEC, target(), Course())
+    assert [one.manner for one in snapshot.cost.tries] == [
+        common_pb2.CAPTURE_MANNER_FORKED,
+        common_pb2.CAPTURE_MANNER_BLOCKING,
+    ]
+    assert "not taken in a forked child: the hook that was put" in snapshot.notes[0]
+    with pytest.raises(CannotForkError, match="the hook that was put into it did not connect"):
+        await bench.taker.take(CaptureSpec("r", "t-1", pause=PauseMode.NEVER), target(), Course())
 
 
 async def test_no_headroom_is_refused_before_anything_is_taken(bench):

@@ -58,8 +58,7 @@ def test_a_process_that_dies_leaves_figures_and_classes(tmp_path):
     folders = {major: tmp_path / str(major) for major in (18, 22, 26)}
     with contextlib.ExitStack() as stack:
         apps = [stack.enter_context(leaking(at, major, "loop")) for major, at in folders.items()]
-        for app in apps:
-            wait_until(lambda app=app: not app.alive, seconds=120, what="the process to die")
+        wait_until(lambda: not any(app.alive for app in apps), 120, "the processes to die")
     for folder in folders.values():
         [(meta, data)] = left(folder)
         box = json.loads(data)

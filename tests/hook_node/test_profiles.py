@@ -3,13 +3,17 @@
 import asyncio
 import json
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from memwatch_agent.drivers.errors import KindUnsupportedError, RecordingFailedError
 from memwatch_agent.drivers.hookprofiles import record_by_hook
+from memwatch_agent.drivers.node import NodeAttachDriver
 from memwatch_agent.drivers.profiling import ProfileKind, ProfileOptions
+from memwatch_agent.nodeprofiles import NodeProfiler
 from tests.agent.drivers.apps import COMMONJS, MAJORS, Collected, node_app
+from tests.agent.fakes import Bench, target
 from tests.hook_node.test_hook_node import captured, hooked, target_of
 
 GROWING = """
@@ -38,6 +42,11 @@ async def recorded(target, kind, seconds=0.4, stop=None, **more):
     return json.loads(sink.data), facts
 
 
+def depth(node):
+    """How deep a tree of samples is."""
+    return 1 + max(map(depth, node["children"]), default=0)
+
+
 @pytest.mark.parametrize("major", MAJORS)
 async def test_each_kind_records_on_each_node(tmp_path, major):
     """Samples name the function that allocated, survivors know their stack, figures move."""
@@ -45,7 +54,9 @@ async def test_each_kind_records_on_each_node(tmp_path, major):
         before = (await captured(target))[1]
         stats, _ = await recorded(target, ProfileKind.STATS)
         assert (await captured(target))[1].id_epoch == before.id_epoch
-        sampled, facts = await recorded(target, ProfileKind.SAMPLING, sampling_interval_bytes=512)
+        sampled, facts = await recorded(
+            target, ProfileKind.SAMPLING, sampling_interval_bytes=512, frames=3
+        )
         after = (await captured(target))[1]
 
     first, last = stats["looks"][0], stats["looks"][-1]
@@ -54,6 +65,7 @@ async def test_each_kind_records_on_each_node(tmp_path, major):
     # V8 does not name functions that it has inlined: the place is the caller's.
     assert str(tmp_path) in json.dumps(sampled["head"])
     assert sampled["samplingInterval"] == 512
+    assert depth(sampled["head"]) == 4  # the root is none
     assert facts.extension == "heapprofile"
     assert after.id_epoch != before.id_epoch  # V8 has numbered its objects anew
 
@@ -80,3 +92,25 @@ async def test_what_cannot_be_recorded_is_refused_in_words(tmp_path):
                 target, ProfileKind.SAMPLING, sampling_interval_bytes=64, max_size_bytes=1000
             )
         await recorded(target, ProfileKind.STATS, 0.1)
+
+
+async def test_an_unprepared_process_records_too(tmp_path):
+    """Every kind, by a hook that is put into it for the time; its inspector is shut meanwhile."""
+    with node_app(tmp_path, COMMONJS + GROWING, count=10) as app:
+        bench = Bench(tmp_path, target("t-1", pid=app.pid))
+        attach = NodeAttachDriver(tmp_path)
+        record = NodeProfiler(Path("/proc"), attach, bench.roster, bench.history)
+        kept = {}
+        for kind in (ProfileKind.SAMPLING, ProfileKind.NODE_ALLOCATIONS, ProfileKind.STATS):
+            sink, stop = Collected(), asyncio.Event()
+            options = ProfileOptions(0.3, sampling_interval_bytes=512, frames=128)
+            facts = await record(app.process, kind, options, sink.take, lambda: None, stop)
+            assert facts.size_bytes == len(sink.data)
+            kept[kind] = json.loads(sink.data), facts.notes
+        await attach.aclose()
+
+    sampled, timeline, stats = (found for found, _ in kept.values())
+    assert str(tmp_path) in json.dumps(sampled["head"])
+    assert "takeOrder" in timeline["strings"]
+    assert stats["looks"]
+    assert "predicted for the snapshot at the end" in kept[ProfileKind.NODE_ALLOCATIONS][1][0]

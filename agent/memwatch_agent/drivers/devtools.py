@@ -39,6 +39,9 @@ from memwatch_agent.drivers.sockets import TcpRow
 #: The app's own thread answers commands; one that is busy for longer cannot be measured anyway.
 ANSWER_SECONDS = 10.0
 
+#: The inspector's thread answers at once where it gets a core; a starved machine gets more tries.
+CONNECT_TRIES = 3
+
 #: What the target says of itself is cut here.
 MAX_NOTE_CHARS = 200
 
@@ -224,22 +227,32 @@ async def connected(target: Process, listener: TcpRow, notes: list[str]) -> Node
     Raises:
         DriverError: nobody answers, or not the target.
     """
-    try:
-        url = await inspector.web_socket_url(target, listener)
-        web_socket = await connect(
-            url,
-            sock=await inspector.dial(target, listener),
-            compression=None,  # over loopback it only costs
-            max_size=cdp.MAX_MESSAGE_BYTES,
-            max_queue=MAX_QUEUE,
-            ping_interval=None,  # the inspector's thread would answer even for a dead app
-            open_timeout=inspector.REPLY_SECONDS,
-            close_timeout=1,
-            proxy=None,
-        )
-    except (OSError, TimeoutError, WebSocketException, asyncio.IncompleteReadError) as error:
-        raise failed(target, f"its inspector does not answer ({error})") from error
-    return NodeLink(target, web_socket, notes)
+    for left in range(CONNECT_TRIES - 1, -1, -1):
+        try:
+            return NodeLink(target, await _web_socket(target, listener), notes)
+        except TimeoutError as error:
+            if not left:
+                seconds = CONNECT_TRIES * inspector.REPLY_SECONDS
+                cause = f"its inspector does not answer within {seconds:g} s"
+                raise failed(target, cause) from error
+        except (OSError, WebSocketException, asyncio.IncompleteReadError) as error:
+            raise failed(target, f"its inspector does not answer ({error})") from error
+    raise AssertionError("the last try returns or raises")
+
+
+async def _web_socket(target: Process, listener: TcpRow) -> ClientConnection:
+    url = await inspector.web_socket_url(target, listener)
+    return await connect(
+        url,
+        sock=await inspector.dial(target, listener),
+        compression=None,  # over loopback it only costs
+        max_size=cdp.MAX_MESSAGE_BYTES,
+        max_queue=MAX_QUEUE,
+        ping_interval=None,  # the inspector's thread would answer even for a dead app
+        open_timeout=inspector.REPLY_SECONDS,
+        close_timeout=1,
+        proxy=None,
+    )
 
 
 @asynccontextmanager

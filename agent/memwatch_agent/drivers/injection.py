@@ -23,10 +23,13 @@ from pathlib import Path
 
 from memwatch_agent.drivers import sockets
 from memwatch_agent.drivers.base import Process
+from memwatch_agent.drivers.errors import CaptureFailedError
 from memwatch_agent.drivers.hook import READ_BYTES, HookLink
 
-#: The evaluated expression connects at once; a loop that is busy for longer gets the inspector.
+#: The evaluated expression connects at once, when the app's loop turns. One that has not turned
+#: by the last try is taken to be stuck; it is a quarter of a minute on a starved machine, too.
 CONNECT_SECONDS = 5.0
+TRIES = 4
 
 #: What hook/node/Makefile builds.
 ADDON = "memwatch-fork.node"
@@ -55,8 +58,7 @@ async def inject(target: Process, evaluate: Callable[[str], Awaitable[object]]) 
 
     Raises:
         OSError: we have no port for it to connect to.
-        TimeoutError: it does not connect.
-        DriverError: the expression fails, or it is not the target that connects.
+        DriverError: the expression fails, or the target does not connect.
     """
     token = secrets.token_hex(_TOKEN_BYTES)
     connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
@@ -73,9 +75,8 @@ async def inject(target: Process, evaluate: Callable[[str], Awaitable[object]]) 
         port = server.sockets[0].getsockname()[1]
         lent = await asyncio.to_thread(lent_addon)
         words = json.dumps(token), json.dumps(lent)
-        await evaluate(_EXPRESSION % (hook_source(), port, *words))
-        async with asyncio.timeout(CONNECT_SECONDS):
-            reader, writer = await connected
+        expression = _EXPRESSION % (hook_source(), port, *words)
+        reader, writer = await _connected(target, evaluate, expression, connected)
     finally:
         server.close()
     link = HookLink(target, reader, writer, f"attach-{secrets.token_hex(8)}")
@@ -85,6 +86,33 @@ async def inject(target: Process, evaluate: Callable[[str], Awaitable[object]]) 
         link.close()
         raise
     return link
+
+
+async def _connected(
+    target: Process,
+    evaluate: Callable[[str], Awaitable[object]],
+    expression: str,
+    connected: asyncio.Future[Streams],
+) -> Streams:
+    """The target's connection, asked for again where it does not come; one more is hung up on.
+
+    Raises:
+        DriverError: it does not come, or the expression fails.
+    """
+    for left in range(TRIES - 1, -1, -1):
+        try:
+            if not connected.done():  # an earlier try may have come late
+                await evaluate(expression)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await asyncio.shield(connected)
+        except TimeoutError as error:
+            if not left:
+                cause = f"the hook that was put into it did not connect in {TRIES} tries"
+                raise CaptureFailedError(target.pid, cause, "it is too busy; try again") from error
+        except CaptureFailedError:  # it was not answered in time, or not by a value
+            if not left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 async def _proven(

@@ -30,9 +30,9 @@ from memwatch_agent.drivers.sockets import TcpRow
 
 DEFAULT_PORT = 9229
 
-#: Node opens its inspector 3 to 60 ms after the signal; an app that blocks its loop in one native
-#: call for longer than this cannot be told from one with a handler of its own.
-OPEN_SECONDS = 5.0
+#: Node opens its inspector 3 to 60 ms after the signal, and seconds where it waits for a core; an
+#: app that blocks its loop in one native call for longer cannot be told from one with a handler.
+OPEN_SECONDS = 15.0
 
 #: The inspector's thread accepts and answers at once, however busy the app is.
 REPLY_SECONDS = 5.0

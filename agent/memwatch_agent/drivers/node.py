@@ -96,10 +96,11 @@ class NodeAttachDriver:
         link = await door.enter()
         try:
             hook = await injection.inject(door.target, link.evaluate)
-        except (DriverError, OSError, TimeoutError) as error:
+        except (DriverError, OSError) as error:
             if not identity.is_alive(door.target):
                 raise failed(door.target, str(error)) from error
-            link.note(f"taken over the inspector: the hook could not be used ({error})")
+            cause = error.cause if isinstance(error, DriverError) else str(error)
+            link.note(f"taken over the inspector: the hook could not be used ({cause})")
             return None
         await self._leave(door)
         hook.notes = tuple(door.notes)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("", "node", "python")
 
+_BY_ITSELF = "the process itself"
 _ORIGINS = {"near_limit": "written by the process itself, when it met its heap's limit"}
 
 
@@ -243,8 +244,16 @@ def _tried(one: "CaptureTry") -> str:
 
 def _writer(of: "CaptureCost | CaptureTry") -> str:
     """Who wrote it, in words; empty where nobody said."""
-    words = {"forked": "a forked child", "blocking": "the process itself"}
+    words = {"forked": "a forked child", "blocking": _BY_ITSELF}
     return words.get(word(of, "manner"), "")
+
+
+def why_it_paused(snapshot: "Snapshot") -> str:
+    """Why the target stood still although a child was to write it; empty where none was to."""
+    tries = snapshot.cost.tries
+    if len(tries) < 2 or _writer(tries[-1]) != _BY_ITSELF:
+        return ""
+    return f"stood still for {pause(snapshot)}: no child could write it: {tries[-2].failure}"
 
 
 def _show(out: Output, snapshot: "Snapshot") -> None:

@@ -97,9 +97,8 @@ def options_to_pb(options: ProfileOptions) -> profiles_pb2.ProfileOptions:
     return profiles_pb2.ProfileOptions(**{name: getattr(options, name) for name in _OPTIONS})
 
 
-def options_from_pb(message: profiles_pb2.ProfileOptions, default_millis: int) -> ProfileOptions:
-    """Options of a message, with the defaults filled in."""
-    usual = ProfileOptions(duration_millis=default_millis)
+def options_from_pb(message: profiles_pb2.ProfileOptions, usual: ProfileOptions) -> ProfileOptions:
+    """Options of a message, with the usual ones filled in."""
     given = {name: getattr(message, name) or getattr(usual, name) for name in _OPTIONS}
     return ProfileOptions(**given)
 

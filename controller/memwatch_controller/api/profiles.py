@@ -8,7 +8,7 @@ from memwatch_controller.api import convert, fields
 from memwatch_controller.api import convert_profiles as profiles
 from memwatch_controller.api.status import streaming, unary
 from memwatch_controller.profiles.reporting import ReportOrder
-from memwatch_controller.profiles.service import Profiles, default_duration_millis
+from memwatch_controller.profiles.service import Profiles, usual_options
 from memwatch_proto.chunks import CHUNK_BYTES
 from memwatch_proto.v1 import profiles_pb2 as pb
 from memwatch_proto.v1 import profiles_pb2_grpc
@@ -30,7 +30,7 @@ class ProfileServicer(profiles_pb2_grpc.ProfileServiceServicer):
             fields.ident("request_id", request.request_id),
             convert.selector_from_pb(request.selector),
             kind,
-            profiles.options_from_pb(request.options, default_duration_millis(kind)),
+            profiles.options_from_pb(request.options, usual_options(kind)),
             force=request.force,
         )
         return profiles.profile_to_pb(started)

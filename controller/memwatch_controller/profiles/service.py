@@ -44,6 +44,13 @@ MIN_SIZE_BYTES, MAX_SIZE_BYTES = 65_536, 1 << 34
 #: Where a kind's default is not 30 s.
 _DEFAULT_MILLIS = {ProfileKind.TYPES: 0}
 
+#: Where a kind's default is not 16 frames; 0: the kind has no such option, which V8 decides.
+_DEFAULT_FRAMES = {
+    ProfileKind.SAMPLING: MAX_FRAMES,
+    ProfileKind.NODE_ALLOCATIONS: 0,
+    ProfileKind.STATS: 0,
+}
+
 #: How a request that a service sampled by itself begins; see the agent.
 SAMPLED_PREFIX = "sampled."
 
@@ -131,7 +138,7 @@ class Profiles:
         """
         known = await self._rows.find_by_request(request_id)
         if known is None:
-            checked_options(options)
+            checked_options(options, kind)
             [target] = self._targets.pick(selector, fleet=False)
             if kind not in KINDS_OF.get(target.runtime, ()):
                 kinds = KINDS_OF.get(target.runtime, ())
@@ -334,23 +341,29 @@ class Profiles:
             _log.warning("artifact left with its agent", artifact=artifact_id, cause=str(error))
 
 
-def checked_options(options: ProfileOptions) -> None:
+def checked_options(options: ProfileOptions, kind: ProfileKind) -> None:
     """Refuses options that no agent would take.
 
     Raises:
         InvalidArgumentError: names the one, with both numbers.
     """
+    most_frames = MAX_FRAMES if _DEFAULT_FRAMES.get(kind, 1) else 0
     for name, value, least, most in (
         ("duration_millis", options.duration_millis, 0, MAX_DURATION_MILLIS),
-        ("frames", options.frames, 1, MAX_FRAMES),
+        ("frames", options.frames, min(1, most_frames), most_frames),
         ("max_size_bytes", options.max_size_bytes, MIN_SIZE_BYTES, MAX_SIZE_BYTES),
         ("sampling_interval_bytes", options.sampling_interval_bytes, 1, 1 << 31),
     ):
         if not least <= value <= most:
-            cause = f"'{name}' is {value}, expected {least} to {most}"
+            cause = f"'{name}' of kind '{kind}' is {value}, expected {least} to {most}"
             raise InvalidArgumentError("start a profile", cause)
 
 
-def default_duration_millis(kind: ProfileKind) -> int:
-    """How long a kind records where nobody says."""
-    return _DEFAULT_MILLIS.get(kind, ProfileOptions().duration_millis)
+def usual_options(kind: ProfileKind) -> ProfileOptions:
+    """How a kind records where nobody says."""
+    usual = ProfileOptions()
+    return replace(
+        usual,
+        duration_millis=_DEFAULT_MILLIS.get(kind, usual.duration_millis),
+        frames=_DEFAULT_FRAMES.get(kind, usual.frames),
+    )

@@ -58,6 +58,22 @@ async def test_the_target_that_knows_the_token_is_the_link():
     two.close()
 
 
+async def test_a_target_that_gets_round_to_it_late_is_asked_again(monkeypatch):
+    """One that does not answer, and one that does not connect in time."""
+    monkeypatch.setattr(injection, "CONNECT_SECONDS", 0.2)
+    peer, asked = Peer(), []
+
+    async def starved(expression: str) -> object:
+        asked.append(expression)
+        if len(asked) == 1:
+            raise CaptureFailedError(1, "it does not answer within 10 s")
+        return await peer.evaluate(expression) if len(asked) == 3 else None
+
+    link = await injection.inject(us(), starved)
+    assert len(asked) == 3
+    link.close()
+
+
 @pytest.mark.parametrize("stranger", ["wrong token", "another process"])
 async def test_nobody_else_is(monkeypatch, stranger):
     """A wrong token, or a socket that is not the target's, is hung up on."""
@@ -67,7 +83,8 @@ async def test_nobody_else_is(monkeypatch, stranger):
     assert found is not None
     other = Process(os.getppid(), found.start_ticks, Runtime.NODE)
     target = us() if stranger == "wrong token" else other
-    with pytest.raises(TimeoutError):
+    monkeypatch.setattr(injection, "TRIES", 1)
+    with pytest.raises(CaptureFailedError, match="did not connect in 1 tries"):
         await injection.inject(target, peer.evaluate)
 
     assert peer.socket is not None

@@ -169,6 +169,8 @@ async def test_what_cannot_be_started_is_refused(stage, monkeypatch):
             await started(profiles, duration_millis=3_600_001)
         with pytest.raises(InvalidArgumentError, match="frames"):
             await started(profiles, frames=129)
+        with pytest.raises(InvalidArgumentError, match="'frames' of kind 'stats' is 8, expected 0"):
+            module.checked_options(ProfileOptions(frames=8), ProfileKind.STATS)
         monkeypatch.setattr(module, "MAX_OPEN", 1)
         await started(profiles)
         with pytest.raises(TooManyProfilesError):
