@@ -24,6 +24,7 @@ import memwatch_proto
 from memwatch_agent import metrics, procfs
 from memwatch_agent.appmetrics import AppMetrics
 from memwatch_agent.captures import Captures
+from memwatch_agent.detector import Detector
 from memwatch_agent.drivers import converter
 from memwatch_agent.drivers.base import Runtime, Way
 from memwatch_agent.drivers.hook import HookDriver
@@ -67,7 +68,7 @@ STOP_GRACE_SECONDS = 5.0
 #: M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h.
 _MALLOC_OPTIONS = ((-8, 1), (-3, 256 * 1024), (-1, 1024 * 1024))
 
-#: How often targets are looked at for /metrics: the usual scrape interval.
+#: How often targets are looked at for /metrics and the detector: the usual scrape interval.
 LOOK_SECONDS = 15.0
 
 #: How often the hooks' folders are looked through for profiles of sampled requests.
@@ -165,6 +166,7 @@ class Agent:
         recorder = Recorder(self._roster, profilers, self._spool, time.time, _new_snapshot_id)
         self._recordings = Recordings(self._roster, recorder, self._spool, places, time.monotonic)
         self._sampled = Sampled(settings.hook_dirs, self._roster, self._spool, _new_snapshot_id)
+        self._detector = Detector(settings.watching.marks, time.monotonic, time.time)
         token = auth.bearer(settings.token)
         self._link = Link(
             self._channel,
@@ -173,6 +175,7 @@ class Agent:
             self.targets,
             Backoff(random.random),
             self._sampled.waiting,
+            self._detector.findings,
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -245,16 +248,27 @@ class Agent:
             ),
             _repeated("take in sampled profiles", self._sampled.collect, COLLECT_SECONDS),
         ]
-        if self._settings.metrics_listen:
+        watching = self._settings.watching
+        if self._settings.metrics_listen or watching.enabled:
             work.append(_repeated("look for targets", self._look, LOOK_SECONDS))
+        if watching.enabled:
+            work.append(
+                _repeated("look for leaks", self._look_for_leaks, watching.interval_seconds)
+            )
         if self._settings.controller:
             work.append(self._link.run())
         return work
 
     async def _look(self) -> None:
-        """Keeps the figures of /metrics fresh where no heartbeat does."""
+        """Keeps the figures of /metrics and the detector fresh where no heartbeat does."""
         if not self._link.connected:
             await self.targets()
+        self._detector.take(self._figures.latest)
+
+    async def _look_for_leaks(self) -> None:
+        """Judges one target after the other; calls are answered in between."""
+        for _ in self._detector.look():
+            await asyncio.sleep(0)
 
     def _server(self) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
         settings = self._settings

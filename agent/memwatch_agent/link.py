@@ -15,6 +15,7 @@ import structlog
 from memwatch_proto.status import from_rpc_error
 from memwatch_proto.v1 import (
     agents_pb2,
+    findings_pb2,
     registry_pb2,
     registry_pb2_grpc,
     snapshots_pb2,
@@ -75,6 +76,7 @@ class Link:
         targets: Callable[[], Awaitable[Sequence[targets_pb2.Target]]],
         backoff: Backoff,
         recorded: Callable[[], Sequence[snapshots_pb2.Snapshot]] = tuple,
+        findings: Callable[[], Sequence[findings_pb2.Finding]] = tuple,
     ) -> None:
         """Where to register, and what to say.
 
@@ -85,6 +87,7 @@ class Link:
             targets: looks for targets and samples them.
             backoff: how long to wait between tries.
             recorded: the profiles that services recorded by themselves.
+            findings: what the detector sees now.
         """
         self._channel = channel
         self._metadata = tuple(metadata)
@@ -92,6 +95,7 @@ class Link:
         self._targets = targets
         self._backoff = backoff
         self._recorded = recorded
+        self._findings = findings
         self.connected = False
         self.connects = 0
 
@@ -138,7 +142,9 @@ class Link:
         while True:
             await asyncio.sleep(seconds)
             targets = await self._targets()
-            heartbeat = registry_pb2.Heartbeat(targets=targets, recorded=self._recorded())
+            heartbeat = registry_pb2.Heartbeat(
+                targets=targets, recorded=self._recorded(), findings=self._findings()
+            )
             await _exchange(call, registry_pb2.ConnectRequest(heartbeat=heartbeat))
 
 

