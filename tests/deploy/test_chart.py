@@ -264,6 +264,33 @@ def test_images():
     } <= set(webhook["args"])
 
 
+def test_cluster_is_told():
+    """The controller knows its cluster where a mode is on, and for attaching what pods get."""
+    values = {"modes": {"attach": True}, **OPTIONS["images"], **OPTIONS["no dns"]}
+    done = helm(values)
+    objects = yaml.load_all(done.stdout, yaml.CSafeLoader)
+    (made,) = (one for one in objects if one and one["kind"] == "StatefulSet")
+    spec = made["spec"]["template"]["spec"]
+    env = {v["name"]: v.get("value") for v in spec["containers"][0]["env"]}
+    told = {
+        name.removeprefix("MEMWATCH_CONTROLLER_"): value
+        for name, value in env.items()
+        if name.startswith("MEMWATCH_CONTROLLER_")
+    }
+    assert told == {
+        "CLUSTER": "in-cluster",
+        "WEBHOOK_NAME": "memwatch-memwatch-webhook",
+        "ATTACH_IMAGE": "registry.example.com/our/agent:3",
+        "ATTACH_PULL_POLICY": "Never",
+        "ATTACH_CONTROLLER": "$(MEMWATCH_SERVICE_HOST):9466",
+        "ATTACH_TOKEN_SECRET": "memwatch-token",
+        "ATTACH_TOKEN_KEY": "token",
+    }
+    assert spec["enableServiceLinks"] is True
+    none = container_of(rendered("no modes"), "memwatch-controller")["env"]
+    assert {"name": "MEMWATCH_CONTROLLER_CLUSTER", "value": "off"} in none
+
+
 def test_token():
     """One token is made, the same in each namespace; a secret of one's own is used as it is."""
     done = helm(OPTIONS["token for others"])

@@ -140,6 +140,26 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* Variables that tell a controller which cluster it is in, and what it may put into pods there. */}}
+{{- define "memwatch.cluster" -}}
+- name: MEMWATCH_CONTROLLER_CLUSTER
+  value: {{ include "memwatch.modes" . | empty | ternary "off" "in-cluster" | quote }}
+- name: MEMWATCH_CONTROLLER_WEBHOOK_NAME
+  value: {{ include "memwatch.clustername" . }}-webhook
+{{- if .Values.modes.attach }}
+- name: MEMWATCH_CONTROLLER_ATTACH_IMAGE
+  value: {{ include "memwatch.image" (list . "agent") }}
+- name: MEMWATCH_CONTROLLER_ATTACH_PULL_POLICY
+  value: {{ .Values.images.pullPolicy }}
+- name: MEMWATCH_CONTROLLER_ATTACH_CONTROLLER
+  value: {{ include "memwatch.controllerAddress" . | quote }}
+- name: MEMWATCH_CONTROLLER_ATTACH_TOKEN_SECRET
+  value: {{ include "memwatch.tokenSecret" . }}
+- name: MEMWATCH_CONTROLLER_ATTACH_TOKEN_KEY
+  value: {{ .Values.token.key }}
+{{- end }}
+{{- end }}
+
 {{/* Variables by which a controller and its workers find database and store. */}}
 {{- define "memwatch.stores" -}}
 {{- $database := .Values.controller.database -}}
