@@ -46,7 +46,7 @@ NO_MODES: dict[str, Any] = {
 }
 
 #: By name: values, so that together every option is used once.
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "defaults": {},
     "names": {"nameOverride": "mw", "fullnameOverride": "leaks"},
     "images": {
