@@ -20,6 +20,9 @@ HEAP_SECONDS = 10.0
 #: A hook that does not answer within this time is busy; the figure before it stands.
 HEAP_TIMEOUT_SECONDS = 1.0
 
+#: A hook that tells of more worker threads is not believed.
+MAX_WORKERS = 10_000
+
 
 #: How a driver is found: by runtime and way.
 Drivers = Mapping[tuple[Runtime, Way], Driver]
@@ -61,8 +64,8 @@ class Figures:
         known = {target.id for target in targets}
         self._heaps = {key: heap for key, heap in self._heaps.items() if key in known}
         self._latest = [
-            to_pb(target, self._roster.place, sample)
-            for target, sample in zip(targets, samples, strict=True)
+            _described(to_pb(target, self._roster.place, sample), heap)
+            for target, sample, heap in zip(targets, samples, heaps, strict=True)
             if sample is not None
         ]
         return self._latest
@@ -103,3 +106,9 @@ class Figures:
             async with asyncio.timeout(HEAP_TIMEOUT_SECONDS), driver.open(target.process) as link:
                 return await link.figures()
         return None
+
+
+def _described(target: targets_pb2.Target, heap: HeapFigures) -> targets_pb2.Target:
+    """The target with what its hook alone can tell: threads have no names before Node 24."""
+    target.worker_threads = max(target.worker_threads, min(heap.workers or 0, MAX_WORKERS))
+    return target

@@ -64,6 +64,8 @@ const CLASSES_BYTES = 48 * 1024 * 1024;
 const SNAPSHOT_PER_HEAP = 16;
 // V8's kinds of collection, by perf_hooks' numbers.
 const COLLECTIONS = { 1: 'minor', 2: 'mark-compact (minor)', 4: 'major', 8: 'incremental', 16: 'weak callbacks' };
+// More threads than this are not asked for their names.
+const MAX_TASKS = 1000;
 // Package managers run for a moment, and are nobody's service.
 const NOT_SERVICES = /(^|[\\/])(npm|npx|yarn|yarnpkg|pnpm|pnpx|corepack)(-cli)?(\.c?js)?$/;
 
@@ -312,6 +314,7 @@ function stats() {
       used_bytes: space.space_used_size,
       size_bytes: space.space_size,
     })),
+    workers: workerCount(),
     uptime_millis: Math.round(process.uptime() * 1000),
     event_loop: { utilization: rounded(performance.eventLoopUtilization().utilization) },
     resources: resources(),
@@ -423,13 +426,30 @@ function outcome(outlet, before, after) {
   };
 }
 
-/** What a snapshot leaves out: heaps of worker threads. Node 24 and later name their threads. */
-function workerNotes() {
+// How many worker threads there are that were started since this file was loaded.
+let startedWorkers = 0;
+
+/** Counts workers by what Node tells of each: only Node 24 and later name their threads. */
+function watchWorkers() {
+  process.on('worker', quiet((worker) => {
+    startedWorkers += 1;
+    worker.once('exit', () => { startedWorkers -= 1; });
+  }));
+}
+
+function workerCount() {
   const fs = require('fs');
   const tasks = quietly(() => fs.readdirSync('/proc/self/task')) || [];
   const name = (task) => quietly(() => fs.readFileSync(`/proc/self/task/${task}/comm`, 'latin1'));
-  const workers = tasks.filter((task) => name(task) === 'WorkerThread\n').length;
-  return workers ? [`heaps of worker threads are not in it; there are ${workers} of them`] : [];
+  const named = tasks.slice(0, MAX_TASKS).filter((task) => name(task) === 'WorkerThread\n').length;
+  return Math.max(named, startedWorkers);
+}
+
+/** What a snapshot leaves out: heaps of worker threads. */
+function workerNotes() {
+  const workers = workerCount();
+  const others = 'each is a heap of its own, which worker.getHeapSnapshot() writes within the app';
+  return workers ? [`heaps of worker threads are not in it; there are ${workers} of them, ${others}`] : [];
 }
 
 /** The way out for DATA: straight to the socket while it takes them, then from memory. */
@@ -1360,6 +1380,7 @@ if (module.injected) {
   quietly(() => {
     if (!isWanted()) return;
     globalThis[MARK] = HOOK_VERSION;
+    watchWorkers();
     setImmediate(quiet(start));
   });
 }

@@ -100,6 +100,8 @@ class HeapFigures:
     limit_bytes: int | None = None
     #: Objects that the collector tracks; only CPython tells.
     objects: int | None = None
+    #: Worker threads of Node, as its hook counts them.
+    workers: int | None = None
     #: Which walker a Python hook has: "c", or "python", whose child copies the heap.
     walker: str = ""
 

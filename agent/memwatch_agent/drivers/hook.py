@@ -212,6 +212,7 @@ class HookLink:
             used_bytes=amount(heap.get("used_heap_bytes") or memory.get("heap_used_bytes")),
             limit_bytes=amount(heap.get("heap_limit_bytes")),
             objects=amount(stats.get("gc_objects")),
+            workers=amount(stats.get("workers")),
         )
 
     async def capture(self, sink: Sink, report: Report) -> CaptureFacts:
