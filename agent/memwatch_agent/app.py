@@ -120,6 +120,8 @@ async def run(settings: Settings) -> int:
         threading.Thread(
             target=_drain_input, args=(asyncio.get_running_loop(), stop), daemon=True
         ).start()
+    if settings.end_after_seconds:
+        asyncio.get_running_loop().call_later(settings.end_after_seconds, stop.set)
     with StateDir(settings.state_dir) as state:
         await Agent(settings, state).serve(stop)
     return 0
@@ -188,7 +190,7 @@ class Agent:
             await self._serve_calls(stop)
 
     async def _serve_calls(self, stop: asyncio.Event) -> None:
-        server, health_service = self._server()
+        server, health_service = self._server(stop)
         await server.start()
         await health_service.set("", health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving", agent=self._agent_id, address=self._address)
@@ -270,7 +272,7 @@ class Agent:
         for _ in self._detector.look():
             await asyncio.sleep(0)
 
-    def _server(self) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+    def _server(self, stop: asyncio.Event) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
         settings = self._settings
         server = grpc.aio.server(
             interceptors=[auth.TokenInterceptor(settings.token)] if settings.token else [],
@@ -278,7 +280,13 @@ class Agent:
             maximum_concurrent_rpcs=MAX_CALLS,
         )
         service = AgentService(
-            self.about, self._roster, self._figures, self._captures, self._recordings, self._spool
+            self.about,
+            self._roster,
+            self._figures,
+            self._captures,
+            self._recordings,
+            self._spool,
+            stop.set if settings.end_after_seconds else None,
         )
         agents_pb2_grpc.add_AgentServiceServicer_to_server(service, server)
         health_service = health.aio.HealthServicer()

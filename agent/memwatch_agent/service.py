@@ -91,8 +91,10 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
         captures: Captures,
         recordings: Recordings,
         spool: Spool,
+        end: Callable[[], None] | None,
     ) -> None:
-        """`about` tells who the agent is now."""
+        """`about` tells who the agent is now; `end` ends it, None where its life is the pod's."""
+        self._end = end
         self._about = about
         self._roster = roster
         self._figures = figures
@@ -105,6 +107,17 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
     ) -> agents_pb2.Agent:
         """Who the agent is."""
         return await self._about()
+
+    async def EndAgent(  # noqa: N802
+        self, request: agents_pb2.EndAgentRequest, context: _Context
+    ) -> agents_pb2.EndAgentResponse:
+        """Ends an agent that was started for a while; the answer still goes out."""
+        async with _translated(context):
+            if self._end is None:
+                cause = "this agent is no attached one (--end-after): its life is its pod's"
+                raise BadRequestError("EndAgent", cause)
+            self._end()
+        return agents_pb2.EndAgentResponse()
 
     async def ListTargets(  # noqa: N802
         self, request: agents_pb2.AgentServiceListTargetsRequest, context: _Context

@@ -19,6 +19,9 @@ ENV_PREFIX = "MEMWATCH_AGENT_"
 #: Room for several snapshots of a usual service (a tenth of their raw size) on a usual disk.
 DEFAULT_SPOOL_QUOTA = "4GiB"
 
+#: An agent that is to stay for longer belongs into the pod's own specification.
+MAX_END_AFTER_SECONDS = 8 * 24 * 3600
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _SIZE = re.compile(r"(\d+)\s*([KMGT]i?)?B?", re.IGNORECASE)
@@ -53,6 +56,7 @@ class Settings:
         pids: only these processes are targets; empty: every Node and CPython process.
         service: name of targets that name none themselves.
         labels: labels of every target, such as those of the pod.
+        end_after_seconds: the agent stops by itself after this; 0: it does not.
         end_with_input: whether the agent stops when its standard input ends, as it does when
             the command that started it in a container is gone.
         attach_python: how a Python process without a hook may be entered.
@@ -81,6 +85,7 @@ class Settings:
     end_with_input: bool = False
     attach_python: AttachPython = AttachPython.OFF
     watching: Watching = field(default_factory=Watching)
+    end_after_seconds: int = 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -125,6 +130,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
         pod_uid=environ.get("POD_UID", ""),
         labels=parse_labels("--labels", value("labels")),
         end_with_input=given.end_with_input,
+        end_after_seconds=_seconds("--end-after", value("end_after", "0")),
         attach_python=AttachPython(
             _choice("--attach-python", value("attach_python", "off"), tuple(AttachPython))
         ),
@@ -189,6 +195,7 @@ _FLAGS = (
     ("token-file", "FILE", "file with the bearer token"),
     ("metrics-listen", "ADDR", "address of /metrics, or 'off' (127.0.0.1:9464)"),
     ("spool-quota", "BYTES", "the most that snapshots may take on disk (4GiB)"),
+    ("end-after", "SECONDS", "stop by itself after this: an agent attached to a running pod (0)"),
     ("labels", "K=V,…", "labels of every target"),
     (
         "attach-python",
@@ -257,6 +264,13 @@ def _tls(cert: str, key: str, authority: str) -> dict[str, Path | None]:
             raise SettingsError(name, path, "it cannot be read")
     names = {"tls_cert": cert, "tls_key": key, "tls_ca": authority}
     return {name: Path(path) if path else None for name, path in names.items()}
+
+
+def _seconds(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_END_AFTER_SECONDS):
+        cause = f"it is no number of seconds up to {MAX_END_AFTER_SECONDS}"
+        raise SettingsError(name, text, cause)
+    return int(text)
 
 
 def _choice(name: str, text: str, choices: Sequence[str]) -> str:

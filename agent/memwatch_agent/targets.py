@@ -166,6 +166,7 @@ def to_pb(
         memory=memory,
         role=found.role,
         worker_threads=found.worker_threads,
+        pod_uid=found.container.pod_uid or place.pod_uid,
     )
     message.start_time.FromMilliseconds(int(found.start_seconds * 1000))
     return message

@@ -65,6 +65,12 @@ _CODES: Mapping[str, ExitCode] = {
     "TOO_MANY_PROFILES": ExitCode.BUSY,
     "PROFILE_KIND_UNSUPPORTED": ExitCode.REFUSED,
     "PROFILER_MISSING": ExitCode.REFUSED,
+    "NO_CLUSTER": ExitCode.REFUSED,
+    "CLUSTER_FORBIDDEN": ExitCode.REFUSED,
+    "CLUSTER_NOT_FOUND": ExitCode.NOT_FOUND,
+    "CLUSTER_BUSY": ExitCode.BUSY,
+    "NO_AGENT": ExitCode.REFUSED,
+    "CANNOT_ATTACH": ExitCode.REFUSED,
 }
 
 

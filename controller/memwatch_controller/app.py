@@ -22,6 +22,7 @@ from memwatch_controller.analysis.queries import Queries
 from memwatch_controller.analysis.runner import Limits, Runner
 from memwatch_controller.api.agents import AgentChannels
 from memwatch_controller.api.calls import CallLog
+from memwatch_controller.api.clusters import ClusterServicer
 from memwatch_controller.api.controllers import ControllerServicer
 from memwatch_controller.api.convert import agent_to_pb
 from memwatch_controller.api.heaps import HeapServicer
@@ -36,9 +37,18 @@ from memwatch_controller.api.reports import ReportServicer
 from memwatch_controller.api.sessions import SessionServicer
 from memwatch_controller.api.snapshots import SnapshotServicer
 from memwatch_controller.api.targets import TargetServicer
+from memwatch_controller.cluster import config as cluster_config
+from memwatch_controller.cluster.attachments import Attachments
+from memwatch_controller.cluster.budgets import Budgets
+from memwatch_controller.cluster.client import Client
+from memwatch_controller.cluster.lookup import Lookup
+from memwatch_controller.cluster.targets import ClusterTargets
+from memwatch_controller.cluster.watchdog import Watchdog as InjectionWatchdog
 from memwatch_controller.counters import Counters
+from memwatch_controller.diagnosis.service import Diagnosis
 from memwatch_controller.errors import StartError
 from memwatch_controller.heaps import Heaps
+from memwatch_controller.injection.reviews import SYSTEM_NAMESPACES
 from memwatch_controller.lifetime import Ending, at_work, keep_names
 from memwatch_controller.profiles.course import Course
 from memwatch_controller.profiles.reporting import PROFILE_WORKER, Reporter
@@ -52,6 +62,7 @@ from memwatch_controller.sessions.feed import Feed
 from memwatch_controller.sessions.patience import Patience, Retry
 from memwatch_controller.sessions.performing import Performer
 from memwatch_controller.sessions.phases import Phases
+from memwatch_controller.sessions.ports import NoBudgets
 from memwatch_controller.sessions.records import Records
 from memwatch_controller.sessions.service import SessionLimits, SessionService
 from memwatch_controller.sessions.slots import Slots
@@ -66,8 +77,10 @@ from memwatch_controller.store.metadata import Metadata
 from memwatch_controller.store.presence import Presence, open_presence
 from memwatch_controller.store.profiles import ProfileTable
 from memwatch_controller.upkeep import Upkeep
-from memwatch_proto import auth, keepalive
+from memwatch_proto import __version__, auth, keepalive
 from memwatch_proto.v1 import (
+    clusters_pb2,
+    clusters_pb2_grpc,
     controllers_pb2,
     controllers_pb2_grpc,
     heaps_pb2,
@@ -94,6 +107,7 @@ MAX_CALLS = 12_000
 
 _SERVICES = (
     controllers_pb2.DESCRIPTOR.services_by_name["ControllerService"].full_name,
+    clusters_pb2.DESCRIPTOR.services_by_name["ClusterService"].full_name,
     registry_pb2.DESCRIPTOR.services_by_name["RegistryService"].full_name,
     sessions_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
     targets_pb2.DESCRIPTOR.services_by_name["TargetService"].full_name,
@@ -124,6 +138,9 @@ class Parts:
     profiles: Profiles
     upkeep: Upkeep
     counters: Counters
+    attachments: Attachments
+    cluster: Client | None
+    injection: InjectionWatchdog | None
 
 
 async def run(settings: Settings) -> int:
@@ -159,6 +176,9 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
         registry = Registry(metadata, _now, round(settings.heartbeat_seconds * 1000))
         await registry.load()
         stack.push_async_callback(registry.flush)
+        cluster = _cluster(settings)
+        if cluster is not None:
+            stack.push_async_callback(cluster.close)
         agents = AgentChannels(token, _agent_credentials(settings))
         stack.push_async_callback(agents.close)
         blobs = BlobStore.open(_blob_url(settings), settings.data_dir)
@@ -175,7 +195,16 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
             settings.max_captures, settings.max_captures_per_service, patience.busy_millis / 1000
         )
         sessions = await _sessions(
-            stack, settings, presence, metadata, registry, snapshots, reports, slots, patience
+            stack,
+            settings,
+            presence,
+            metadata,
+            registry,
+            snapshots,
+            reports,
+            slots,
+            patience,
+            cluster,
         )
         profile_table = ProfileTable(database)
         profiles = await _profiles(stack, settings, profile_table, blobs, agents, registry, slots)
@@ -204,6 +233,9 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
             profiles,
             upkeep,
             counters,
+            Attachments(cluster, registry, agents.end, settings.attaching, _now),
+            cluster,
+            _injection(stack, cluster),
         )
 
 
@@ -228,6 +260,34 @@ async def _alone(settings: Settings) -> AsyncIterator[Presence]:
         yield presence
 
 
+def _cluster(settings: Settings) -> Client | None:
+    """The cluster that this controller works in; None where it is none, or is switched off.
+
+    Raises:
+        NoClusterError: the settings name one that cannot be used.
+    """
+    if settings.cluster == "off":
+        return None
+    if settings.cluster == "auto" and not cluster_config.is_pod(os.environ):
+        return None
+    source = "in-cluster" if settings.cluster == "auto" else settings.cluster
+    return Client(cluster_config.load(source, os.environ))
+
+
+def _injection(stack: AsyncExitStack, cluster: Client | None) -> InjectionWatchdog | None:
+    """What looks for pods without their agent, at work; None where there is no cluster."""
+    if cluster is None:
+        return None
+    watchdog = InjectionWatchdog(cluster, _left_alone(cluster))
+    at_work(stack, watchdog.run())
+    return watchdog
+
+
+def _left_alone(cluster: Client | None) -> Sequence[str]:
+    """Namespaces whose pods the webhook never changes: the system's, and our own."""
+    return (*SYSTEM_NAMESPACES, *([cluster.namespace] if cluster else []))
+
+
 def _share(settings: Settings) -> Share:
     """The controller's part of the work: analyses only where it is told to do any."""
     queues = set(Queue) if settings.analysis_workers else {Queue.SESSIONS}
@@ -244,8 +304,10 @@ async def _sessions(
     reports: Reports,
     slots: Slots,
     patience: Patience,
+    cluster: Client | None,
 ) -> SessionService:
     """Sessions, with their engine at work."""
+    lookup = Lookup(cluster) if cluster else None
     feed = Feed()
     records = Records(metadata, feed, _now)
     engine = DbosEngine(_engine_url(settings), settings.host, presence, _share(settings))
@@ -258,6 +320,7 @@ async def _sessions(
         slots=slots,
         retry=retry,
         patience=patience,
+        budgets=Budgets(lookup) if lookup else NoBudgets(),
         now=_now,
     )
     steps = {
@@ -275,6 +338,7 @@ async def _sessions(
         engine=engine,
         targets=registry,
         captures=snapshots,
+        workloads=ClusterTargets(lookup, registry),
         limits=SessionLimits(open_sessions=settings.max_sessions),
         now=_now,
         new_id=_new_session_id,
@@ -318,7 +382,9 @@ async def _http_server(parts: Parts, faces: Faces) -> AsyncIterator[None]:
     if not settings.http_listen:
         yield
         return
-    metrics = MetricsPage(parts.counters, parts.metadata, parts.registry)
+    watchdog = parts.injection
+    uninjected = (lambda: watchdog.missing) if watchdog else (lambda: None)
+    metrics = MetricsPage(parts.counters, parts.metadata, parts.registry, uninjected)
     app = guarded(create_app(faces, metrics, Readiness(parts.metadata, parts.blobs)), parts.token)
     async with http_server(settings.http_listen, app, settings.tls_cert, settings.tls_key):
         yield
@@ -352,15 +418,28 @@ async def _grpc_server(parts: Parts, faces: Faces) -> AsyncIterator[grpc.aio.Ser
 def _faces(parts: Parts) -> Faces:
     """What both servers answer with."""
     return Faces(
-        controllers=ControllerServicer(_now(), parts.settings.http_listen),
+        controllers=ControllerServicer(_now(), parts.settings.http_listen, _diagnosis(parts), _now),
         targets=TargetServicer(parts.registry),
         sessions=SessionServicer(parts.sessions),
         snapshot_service=SnapshotServicer(parts.snapshots, parts.metadata, parts.upkeep),
         reports=ReportServicer(parts.reports, parts.metadata),
         heaps=HeapServicer(parts.heaps),
         profiles=ProfileServicer(parts.profiles),
+        clusters=ClusterServicer(parts.attachments),
         agents=lambda: [agent_to_pb(agent) for agent in parts.registry.agents()],
         snapshots=parts.snapshots,
+    )
+
+
+def _diagnosis(parts: Parts) -> Diagnosis:
+    return Diagnosis(
+        parts.registry,
+        Readiness(parts.metadata, parts.blobs),
+        parts.cluster,
+        parts.settings.webhook_name,
+        _left_alone(parts.cluster),
+        __version__,
+        _now,
     )
 
 
@@ -368,6 +447,7 @@ def _add_services(server: grpc.aio.Server, parts: Parts, faces: Faces) -> None:
     registry = RegistryServicer(parts.registry, parts.snapshots.take_in, parts.profiles.take_in)
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
     controllers_pb2_grpc.add_ControllerServiceServicer_to_server(faces.controllers, server)
+    clusters_pb2_grpc.add_ClusterServiceServicer_to_server(faces.clusters, server)
     sessions_pb2_grpc.add_SessionServiceServicer_to_server(faces.sessions, server)
     targets_pb2_grpc.add_TargetServiceServicer_to_server(faces.targets, server)
     snapshots_pb2_grpc.add_SnapshotServiceServicer_to_server(faces.snapshot_service, server)

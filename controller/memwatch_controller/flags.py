@@ -68,6 +68,16 @@ def choice_of(name: str, text: str, choices: Sequence[str]) -> str:
     return text.lower()
 
 
+def pull_policy_of(name: str, text: str) -> str:
+    """When an image is pulled, as Kubernetes writes it.
+
+    Raises:
+        StartError: it is none.
+    """
+    found = {"always": "Always", "ifnotpresent": "IfNotPresent", "never": "Never"}
+    return found[choice_of(name, text, tuple(found))]
+
+
 def number_of(name: str, text: str, least: float, most: float) -> float:
     """A number within its limits.
 

@@ -89,6 +89,16 @@ class CaptureStage(StrEnum):
     FINISHING = "finishing"
 
 
+class PodPick(StrEnum):
+    """Which pods of a workload are captured."""
+
+    ANY = ""
+    OLDEST = "oldest"
+    FATTEST = "fattest"
+    NEWEST = "newest"
+    ALL = "all"
+
+
 class TargetState(StrEnum):
     """Whether a target can be reached."""
 
@@ -271,11 +281,25 @@ class Target:
     memory: MemorySample | None = None
     role: str = ""
     worker_threads: int = 0
+    pod_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """An object of the cluster whose pods are meant; `name` of a `selector` is its labels."""
+
+    kind: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which targets are meant: empty fields match everything, the others must all match."""
+    """Which targets are meant: empty fields match everything, the others must all match.
+
+    Attributes:
+        workload: its pods; only the cluster knows which those are. None: no matter.
+        container: name of the pods' container; read with `workload` only.
+    """
 
     ids: tuple[str, ...] = ()
     name: str = ""
@@ -285,6 +309,16 @@ class Selector:
     pid: int = 0
     labels: dict[str, str] = field(default_factory=dict)
     runtime: Runtime = Runtime.UNKNOWN
+    workload: Workload | None = None
+    container: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseBudget:
+    """How long a target may stand still before somebody has it killed; `words` say who and why."""
+
+    millis: int
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +409,8 @@ class SessionPlan:
     labels: dict[str, str] = field(default_factory=dict)
     strategy: str = ""
     pause: PauseMode = PauseMode.ANY
+    pick: PodPick = PodPick.ANY
+    beside_newest: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,7 +259,7 @@ class Registry:
         wanted = describe(selector)
         if not found:
             raise TargetNotFoundError(wanted, len(self._targets))
-        usable = self._usable(found)
+        usable = self.usable(found)
         if not fleet and len(usable) > 1:
             raise AmbiguousTargetError(wanted, [candidate(target) for target in usable])
         if len(usable) > MAX_FLEET:
@@ -267,8 +267,12 @@ class Registry:
             raise InvalidArgumentError(f"choose a fleet with {wanted}", cause)
         return usable
 
-    def _usable(self, found: Sequence[Target]) -> list[Target]:
-        """Those of the matches that can be captured; at least one, or the error of the best."""
+    def usable(self, found: Sequence[Target]) -> list[Target]:
+        """Those of some targets that can be captured; at least one, or the error of the best.
+
+        Raises:
+            TargetUnreachableError, TargetEndedError, NotCapturableError: none can.
+        """
         reachable = [target for target in found if target.state is TargetState.REACHABLE]
         if capturable := [target for target in reachable if target.ways]:
             return capturable

@@ -40,7 +40,10 @@ def describe(selector: Selector) -> str:
         "pid": str(selector.pid or ""),
         "labels": ",".join(f"{key}={value}" for key, value in sorted(selector.labels.items())),
         "runtime": selector.runtime.value,
+        "container": selector.container,
     }
+    if selector.workload:
+        words[selector.workload.kind] = selector.workload.name
     said = [f"{key} {value!r}" for key, value in words.items() if value]
     return " and ".join(said) or "any name"
 

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memwatch_controller import flags
+from memwatch_controller.cluster.attaching import Attaching
 from memwatch_controller.errors import StartError
 from memwatch_controller.flags import LOG_LEVELS, Parser, address_of, choice_of, number_of
 from memwatch_controller.store.retention import Policy
 
 ENV_PREFIX = "MEMWATCH_CONTROLLER_"
+
+#: What the chart and the webhook call the secret of a namespace that holds the agents' token.
+SECRET = "memwatch-token"
 
 _LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d+")
 
@@ -43,6 +47,10 @@ class Settings:
         analysis_memory_mib: memory of one of them; 0: three quarters of the machine's.
         analysis_seconds: time of one of them.
         keep: which snapshots are kept.
+        cluster: where the Kubernetes API is: `auto` (the service account where this is a pod),
+            `off`, `in-cluster`, or a kubeconfig's path.
+        webhook_name: of the MutatingWebhookConfiguration that a diagnosis looks at.
+        attaching: what an agent that is put into a running pod is like.
         host: name of this host or pod.
     """
 
@@ -69,6 +77,9 @@ class Settings:
     analysis_memory_mib: int
     analysis_seconds: float
     keep: Policy
+    cluster: str
+    webhook_name: str
+    attaching: Attaching
     host: str
 
 
@@ -95,6 +106,18 @@ _FLAGS = (
     ("keep-gib", "N", "so many GiB of them are kept, the newest; 0: all", "0"),
     ("max-captures", "N", "snapshots that are taken at once, and as many profiles", "32"),
     ("max-captures-per-service", "N", "of one service's replicas; 0: half, never all of them", "0"),
+    ("cluster", "WHERE", "the Kubernetes API: auto, off, in-cluster, or a kubeconfig", "auto"),
+    (
+        "webhook-name",
+        "NAME",
+        "webhook configuration that doctor looks at",
+        "memwatch-webhook",
+    ),
+    ("attach-image", "IMAGE", "agent that memwatchctl attach puts into running pods", ""),
+    ("attach-pull-policy", "WORD", "Always, IfNotPresent or Never", "IfNotPresent"),
+    ("attach-controller", "ADDR", "where pods reach this controller", ""),
+    ("attach-token-secret", "NAME", "secret of the pod's namespace with the token", SECRET),
+    ("attach-token-key", "KEY", "its key", "token"),
     ("profile-days", "N", "profiles older than this are deleted; 0: never", "7"),
 )
 
@@ -144,6 +167,15 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
             ),
             count=int(number_of("--keep-snapshots", value("keep_snapshots"), 0, 1e9)),
             stored_bytes=round(number_of("--keep-gib", value("keep_gib"), 0, 1e9) * 1024**3),
+        ),
+        cluster=value("cluster"),
+        webhook_name=value("webhook_name"),
+        attaching=Attaching(
+            image=value("attach_image"),
+            pull_policy=flags.pull_policy_of("--attach-pull-policy", value("attach_pull_policy")),
+            controller=value("attach_controller"),
+            token_secret=value("attach_token_secret"),
+            token_key=value("attach_token_key"),
         ),
         host=environ.get("POD_NAME", "") or host,
     )

@@ -74,7 +74,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> WebhookSettings:
         agent_image=_needed("--agent-image", value("agent_image")),
         init_image=_needed("--init-image", value("init_image")),
         controller=address_of("--controller", _needed("--controller", value("controller"))),
-        pull_policy=_policy(value("pull_policy")),
+        pull_policy=flags.pull_policy_of("--pull-policy", value("pull_policy")),
         token_secret=_needed("--token-secret", value("token_secret")),
         token_key=_needed("--token-key", value("token_key")),
         native_sidecar=choice_of("--sidecar", value("sidecar"), ("native", "classic")) == "native",
@@ -123,11 +123,6 @@ def _needed(name: str, text: str) -> str:
     if not text.strip():
         raise StartError(name, "it is missing; pass it, or set its twin in the environment")
     return text.strip()
-
-
-def _policy(text: str) -> str:
-    found = {"always": "Always", "ifnotpresent": "IfNotPresent", "never": "Never"}
-    return found[choice_of("--pull-policy", text, tuple(found))]
 
 
 def _parser() -> argparse.ArgumentParser:

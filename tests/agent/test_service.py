@@ -34,7 +34,13 @@ async def stub(bench, tmp_path):
 
     server = grpc.aio.server(interceptors=[TokenInterceptor(TOKEN)])
     service = AgentService(
-        about, bench.roster, bench.figures, bench.captures, bench.recordings, bench.spool
+        about,
+        bench.roster,
+        bench.figures,
+        bench.captures,
+        bench.recordings,
+        bench.spool,
+        None,
     )
     agents_pb2_grpc.add_AgentServiceServicer_to_server(service, server)
     address = f"unix:{tmp_path}/a.sock"

@@ -132,6 +132,10 @@ class FakeAgent(agents_pb2_grpc.AgentServiceServicer):
         for chunk in self.chunks(*found, request.offset_bytes):
             yield chunk
 
+    async def EndAgent(self, request, context):  # noqa: N802
+        self.calls.append("EndAgent")
+        return agents_pb2.EndAgentResponse()
+
     async def ListTargets(self, request, context):  # noqa: N802
         """None."""
         return agents_pb2.AgentServiceListTargetsResponse()

@@ -22,6 +22,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from memwatch_proto import auth, chunks
 from memwatch_proto.status import Failure, Reason, to_status
 from memwatch_proto.v1 import (
+    clusters_pb2,
+    clusters_pb2_grpc,
     common_pb2,
     controllers_pb2,
     controllers_pb2_grpc,
@@ -97,6 +99,10 @@ class FakeController:
     blobs: dict[str, bytes] = field(default_factory=dict)
     reports: dict[str, reports_pb2.Report] = field(default_factory=dict)
     script: tuple[int, ...] = SUCCESS
+    checks: list[controllers_pb2.Check] = field(default_factory=list)
+    attached: clusters_pb2.AttachAgentResponse = field(
+        default_factory=clusters_pb2.AttachAgentResponse
+    )
     step_seconds: float = 0.02
     hold_at: int = 0
     error: sessions_pb2.SessionError | None = None
@@ -280,6 +286,20 @@ class Controllers(_Service, controllers_pb2_grpc.ControllerServiceServicer):
         return controllers_pb2.Controller(
             version="9.9.9", start_time=now(), http_address="127.0.0.1:9467"
         )
+
+    def Diagnose(self, request, context):
+        self.enter("Diagnose", request, context)
+        return controllers_pb2.DiagnoseResponse(checks=self.fake.checks, time=now())
+
+
+class Clusters(_Service, clusters_pb2_grpc.ClusterServiceServicer):
+    def AttachAgent(self, request, context):
+        self.enter("AttachAgent", request, context)
+        return self.fake.attached
+
+    def DetachAgent(self, request, context):
+        self.enter("DetachAgent", request, context)
+        return clusters_pb2.DetachAgentResponse()
 
 
 class Targets(_Service, targets_pb2_grpc.TargetServiceServicer):
@@ -515,6 +535,7 @@ def serving(fake: FakeController, address: str = "127.0.0.1:0") -> Iterator[str]
     """Serves a fake for the length of the block; gives its address."""
     server = grpc.server(futures.ThreadPoolExecutor(8))
     controllers_pb2_grpc.add_ControllerServiceServicer_to_server(Controllers(fake), server)
+    clusters_pb2_grpc.add_ClusterServiceServicer_to_server(Clusters(fake), server)
     targets_pb2_grpc.add_TargetServiceServicer_to_server(Targets(fake), server)
     sessions_pb2_grpc.add_SessionServiceServicer_to_server(Sessions(fake), server)
     snapshots_pb2_grpc.add_SnapshotServiceServicer_to_server(Snapshots(fake), server)

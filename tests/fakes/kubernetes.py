@@ -377,7 +377,7 @@ def pod(name, namespace="shop", **more):
 def workload(kind, name, namespace="shop", **more):
     """A Deployment, ReplicaSet, StatefulSet or DaemonSet with `labels` as its selector."""
     labels = more.get("labels") or {"app": name}
-    about = {"name": name, "namespace": namespace}
+    about = {"name": name, "namespace": namespace, "labels": labels}
     if "owner" in more:
         about["ownerReferences"] = [owner(more["owner"])]
     template = {

@@ -209,6 +209,19 @@ class AgentChannels:
         except grpc.RpcError as error:
             raise agent_error(address, error) from error
 
+    async def end(self, address: str) -> None:
+        """Ends an agent that was attached to a running pod.
+
+        Raises:
+            AgentError: it does not answer, or is a sidecar.
+        """
+        try:
+            await self._stub(address).EndAgent(
+                agents_pb2.EndAgentRequest(), metadata=self._metadata, timeout=_CALL_SECONDS
+            )
+        except grpc.RpcError as error:
+            raise agent_error(address, error) from error
+
     def _stub(self, address: str) -> Any:
         channel = self._channels.get(address)
         if channel is None:

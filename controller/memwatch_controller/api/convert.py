@@ -36,6 +36,14 @@ _SESSION_STATES = {
     model.SessionState.FAILED: sessions_pb2.SESSION_STATE_FAILED,
     model.SessionState.CANCELLED: sessions_pb2.SESSION_STATE_CANCELLED,
 }
+_PICKS = {
+    sessions_pb2.POD_PICK_UNSPECIFIED: model.PodPick.ANY,
+    sessions_pb2.POD_PICK_OLDEST: model.PodPick.OLDEST,
+    sessions_pb2.POD_PICK_FATTEST: model.PodPick.FATTEST,
+    sessions_pb2.POD_PICK_NEWEST: model.PodPick.NEWEST,
+    sessions_pb2.POD_PICK_ALL: model.PodPick.ALL,
+}
+_PICKS_BACK = {value: key for key, value in _PICKS.items()}
 _SESSION_STATES_BACK = {value: key for key, value in _SESSION_STATES.items()}
 
 
@@ -93,6 +101,7 @@ def target_from_pb(message: targets_pb2.Target) -> model.Target:
         memory=sample_from_pb(message.memory) if message.HasField("memory") else None,
         role=message.role,
         worker_threads=message.worker_threads,
+        pod_uid=message.pod_uid,
     )
 
 
@@ -119,6 +128,7 @@ def target_to_pb(target: model.Target) -> targets_pb2.Target:
         memory=None if target.memory is None else sample_to_pb(target.memory),
         role=target.role,
         worker_threads=target.worker_threads,
+        pod_uid=target.pod_uid,
     )
 
 
@@ -133,6 +143,12 @@ def selector_from_pb(message: targets_pb2.TargetSelector) -> model.Selector:
         pid=message.pid,
         labels=dict(message.labels),
         runtime=runtime_from_pb(message.runtime),
+        workload=(
+            model.Workload(message.workload.kind, message.workload.name)
+            if message.HasField("workload")
+            else None
+        ),
+        container=message.container,
     )
 
 
@@ -147,6 +163,12 @@ def selector_to_pb(selector: model.Selector) -> targets_pb2.TargetSelector:
         pid=selector.pid,
         labels=selector.labels,
         runtime=runtime_to_pb(selector.runtime),
+        workload=(
+            targets_pb2.Workload(kind=selector.workload.kind, name=selector.workload.name)
+            if selector.workload
+            else None
+        ),
+        container=selector.container,
     )
 
 
@@ -165,6 +187,8 @@ def plan_from_pb(message: sessions_pb2.SessionPlan) -> model.SessionPlan:
         service=message.service,
         labels=dict(message.labels),
         strategy=message.strategy,
+        pick=_PICKS.get(message.pick, model.PodPick.ANY),
+        beside_newest=message.beside_newest,
     )
 
 
@@ -184,6 +208,8 @@ def plan_to_pb(plan: model.SessionPlan) -> sessions_pb2.SessionPlan:
         service=plan.service,
         labels=plan.labels,
         strategy=plan.strategy,
+        pick=_PICKS_BACK[plan.pick],
+        beside_newest=plan.beside_newest,
     )
 
 

@@ -1,7 +1,7 @@
 """The controller's /metrics: what it counted, and how much of everything there is now."""
 
 from collections import Counter as Tally
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -51,10 +51,18 @@ class _Now:
 class MetricsPage:
     """Answers /metrics in Prometheus' text format."""
 
-    def __init__(self, counters: Counters, figures: Figures, known: Known) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        figures: Figures,
+        known: Known,
+        uninjected: Callable[[], int | None],
+    ) -> None:
+        """`uninjected` tells how many pods lack the agent they ask for; None: not known."""
         self._counters = counters
         self._figures = figures
         self._known = known
+        self._uninjected = uninjected
 
     async def __call__(self) -> bytes:
         """The page now."""
@@ -93,7 +101,14 @@ class MetricsPage:
                 await self._figures.total_stored_bytes(),
             ),
             _info(),
+            *self._missing(),
         ]
+
+    def _missing(self) -> list[Metric]:
+        """Nothing where no cluster is looked at: 0 would say that all is well."""
+        count = self._uninjected()
+        text = "Pods that ask for the agent and run without it."
+        return [] if count is None else [_plain("memwatch_injection_missing", text, count)]
 
 
 class Promised(Protocol):

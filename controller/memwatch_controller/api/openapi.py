@@ -20,6 +20,7 @@ def document() -> dict[str, Any]:
         reports=nothing,
         heaps=nothing,
         profiles=nothing,
+        clusters=nothing,
         agents=nothing,
         snapshots=nothing,
     )

@@ -105,6 +105,11 @@ def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
         os.unlink(path)
 
 
+def is_pod(environ: Mapping[str, str]) -> bool:
+    """Whether this process runs in a pod that has a service account."""
+    return "KUBERNETES_SERVICE_HOST" in environ and (SERVICE_ACCOUNT / "token").exists()
+
+
 def load(source: str, environ: Mapping[str, str], context: str = "") -> Config:
     """The settings of a cluster.
 
@@ -117,8 +122,7 @@ def load(source: str, environ: Mapping[str, str], context: str = "") -> Config:
     Raises:
         NoClusterError: there are none, or they cannot be used.
     """
-    in_pod = "KUBERNETES_SERVICE_HOST" in environ and (SERVICE_ACCOUNT / "token").exists()
-    if source == "in-cluster" or (not source and in_pod):
+    if source == "in-cluster" or (not source and is_pod(environ)):
         return in_cluster(environ, SERVICE_ACCOUNT)
     named = source or environ.get("KUBECONFIG", "") or "~/.kube/config"
     paths = [Path(part).expanduser() for part in named.split(os.pathsep) if part]

@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 
 from memwatch_controller import model
-from memwatch_controller.errors import ControllerError
+from memwatch_controller.errors import AgentError, ControllerError
 from memwatch_controller.model import Millis, Session, SessionTarget, Snapshot
 from memwatch_controller.sessions import plan as planning
 from memwatch_controller.sessions.engine import Scheduled, Work, WorkKind
@@ -26,7 +26,7 @@ from memwatch_controller.sessions.model import (
 )
 from memwatch_controller.sessions.patience import Patience, Retry
 from memwatch_controller.sessions.performing import DISCARD_AFTER_MILLIS, discard_later
-from memwatch_controller.sessions.ports import Captures
+from memwatch_controller.sessions.ports import Captures, PauseBudgets
 from memwatch_controller.sessions.records import Records
 from memwatch_controller.sessions.slots import Slots
 from memwatch_controller.sessions.states import CAPTURING, Event, is_finished
@@ -71,8 +71,10 @@ class Phases:
         slots: Slots,
         retry: Retry,
         patience: Patience,
+        budgets: PauseBudgets,
         now: Callable[[], Millis],
     ) -> None:
+        self._budgets = budgets
         self._records = records
         self._feed = feed
         self._directory = directory
@@ -132,6 +134,7 @@ class Phases:
     async def _take(self, session: Session, part: SessionTarget, number: int) -> Snapshot:
         """Has the snapshot taken and stored, trying again while that makes sense."""
         phase = planning.phase_name(number, session.plan.snapshots)
+        budget = await self._budgets.of(part.target)
         order = model.CaptureOrder(
             request_id=f"{session.id}.{part.target.id}.{phase}",
             target_id=part.target.id,
@@ -140,7 +143,7 @@ class Phases:
             force=session.plan.force,
             session_id=session.id,
             phase=phase,
-            max_pause_millis=session.plan.max_pause_millis,
+            max_pause_millis=planning.longest_pause(session.plan, budget),
             pause=session.plan.pause,
         )
 
@@ -149,7 +152,10 @@ class Phases:
 
         async def once() -> Snapshot:
             address = self._directory.address_of(part.target)
-            return await self._captures.capture(address, order, on_progress)
+            try:
+                return await self._captures.capture(address, order, on_progress)
+            except AgentError as error:
+                raise planning.with_budget(error, budget, order.max_pause_millis) from error
 
         return await self._retry.patiently(once, part.phase_time, self._patience.capture_millis)
 

@@ -5,10 +5,11 @@ the store, not when it was asked for, so that the transfer of a large snapshot n
 the time in which the service is to be watched. The others are spaced evenly over it.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from memwatch_controller.errors import InvalidArgumentError
-from memwatch_controller.model import Millis, SessionPlan
+from memwatch_controller.errors import AgentError, InvalidArgumentError
+from memwatch_controller.model import Millis, PauseBudget, SessionPlan, Target
 
 #: A session of more snapshots would fill the store before it says more.
 MAX_SNAPSHOTS = 100
@@ -24,6 +25,9 @@ LATE_SHARE = 0.01
 
 #: Targets of one fleet; its session is read and written as a whole.
 MAX_FLEET = 1_000
+
+#: The reason of an agent that predicts a longer pause than is allowed.
+PAUSE_BUDGET = "PAUSE_BUDGET"
 
 #: Labels of a session.
 MAX_LABELS = 64
@@ -57,12 +61,44 @@ def _check(plan: SessionPlan) -> None:
         cause = f"{plan.max_parallel} targets at once, expected at most {MAX_FLEET}"
         raise InvalidArgumentError(doing, cause + "; pass --max-parallel")
     texts = [plan.service, plan.strategy, *plan.labels, *plan.labels.values()]
+    if workload := plan.selector.workload:
+        texts += [workload.kind, workload.name, plan.selector.namespace, plan.selector.container]
     if len(plan.labels) > MAX_LABELS or any(len(text) > MAX_TEXT for text in texts):
         cause = f"more than {MAX_LABELS} labels, or a name of more than {MAX_TEXT} characters"
         raise InvalidArgumentError(doing, cause + "; shorten it")
     if unprintable := next((text for text in texts if not text.isprintable()), None):
         cause = f"{unprintable[:64]!r} holds a control character; write a name of one line"
         raise InvalidArgumentError(doing, cause)
+
+
+def check_fleet(targets: Sequence[Target]) -> None:
+    """Sees that a fleet is not too large.
+
+    Raises:
+        InvalidArgumentError: it is.
+    """
+    if len(targets) > MAX_FLEET:
+        cause = f"{len(targets)} targets match, expected at most {MAX_FLEET}; narrow it down"
+        raise InvalidArgumentError("create a session", cause)
+
+
+def longest_pause(plan: SessionPlan, budget: PauseBudget | None) -> int:
+    """The longest pause that the caller and the target's probes allow, in ms; 0: any."""
+    allowed = [plan.max_pause_millis, budget.millis if budget else 0]
+    return min((millis for millis in allowed if millis), default=0)
+
+
+def with_budget(error: AgentError, budget: PauseBudget | None, allowed_millis: int) -> AgentError:
+    """An agent's refusal of a pause; where a probe is what forbids it, in those words."""
+    if error.reason != PAUSE_BUDGET or budget is None or budget.millis != allowed_millis:
+        return error
+    predicted = int(error.metadata.get("predicted_millis") or 0)
+    message = (
+        f"it would stand still for about {predicted / 1000:g} s, and {budget.words}; let a forked "
+        "child write the snapshot (preload the hook), take the pod out of rotation first "
+        "(--isolate), widen the probe, or pass --force"
+    )
+    return AgentError(error.reason, error.code, message, metadata=error.metadata)
 
 
 def phase_name(index: int, snapshots: int) -> str:

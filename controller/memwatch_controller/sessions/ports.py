@@ -36,6 +36,32 @@ class Captures(Protocol):
         """Deletes a snapshot's blob and metadata; a snapshot that is not there is no error."""
 
 
+class PauseBudgets(Protocol):
+    """Tells how long targets may stand still (`cluster/budgets.py`)."""
+
+    async def of(self, target: model.Target) -> model.PauseBudget | None:
+        """A target's budget; None where nobody watches it, or none is known."""
+
+
+class NoBudgets:
+    """Where no cluster watches targets by probes."""
+
+    async def of(self, target: model.Target) -> model.PauseBudget | None:
+        """Never one."""
+        return None
+
+
+class Workloads(Protocol):
+    """Finds targets by the names of a cluster (`cluster/targets.py`)."""
+
+    async def pick(self, plan: model.SessionPlan) -> list[model.Target]:
+        """The targets of the pods that a plan's selector names; at least one.
+
+        Raises:
+            ControllerError: there are none, or not one that can be captured.
+        """
+
+
 class Analysis(Protocol):
     """Compares snapshots (`analysis.py`)."""
 

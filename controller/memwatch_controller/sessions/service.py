@@ -27,7 +27,7 @@ from memwatch_controller.sessions.model import (
     open_parts,
 )
 from memwatch_controller.sessions.performing import DISCARD_AFTER_MILLIS
-from memwatch_controller.sessions.ports import Captures
+from memwatch_controller.sessions.ports import Captures, Workloads
 from memwatch_controller.sessions.records import Records
 from memwatch_controller.sessions.states import CAPTURING, Event, is_finished
 from memwatch_controller.store.metadata import Cursor, Metadata
@@ -87,6 +87,7 @@ class SessionService:
         engine: Engine,
         targets: TargetPicker,
         captures: Captures,
+        workloads: Workloads,
         limits: SessionLimits,
         now: Callable[[], Millis],
         new_id: Callable[[], str],
@@ -97,6 +98,7 @@ class SessionService:
         self._engine = engine
         self._targets = targets
         self._captures = captures
+        self._workloads = workloads
         self._limits = limits
         self._now = now
         self._new_id = new_id
@@ -115,12 +117,20 @@ class SessionService:
         known = await self._metadata.find_session_by_request(request_id)
         if known is None:
             plan = planning.completed(plan)
-            targets = self._targets.pick(plan.selector, fleet=plan.fleet)
+            targets = await self._pick(plan)
             await self._targets.flush()
             known = await self._insert(request_id, plan, session_id or self._new_id(), targets)
             _log.info("session created", session=known.id, targets=len(targets))
         await self._engine.schedule(_first_work(known))
         return known
+
+    async def _pick(self, plan: model.SessionPlan) -> list[model.Target]:
+        """The targets that a plan means; only the cluster knows which pods are a workload's."""
+        if plan.selector.workload is None:
+            return self._targets.pick(plan.selector, fleet=plan.fleet)
+        picked = await self._workloads.pick(plan)
+        planning.check_fleet(picked)
+        return picked
 
     async def _insert(
         self,

@@ -38,6 +38,14 @@ RECORDING_STAGE_CONNECTING: RecordingStage
 RECORDING_STAGE_RECORDING: RecordingStage
 RECORDING_STAGE_FINISHING: RecordingStage
 
+class EndAgentRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class EndAgentResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class SourcePlace(_message.Message):
     __slots__ = ("script", "line", "column")
     SCRIPT_FIELD_NUMBER: _ClassVar[int]

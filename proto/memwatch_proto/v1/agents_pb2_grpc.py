@@ -82,6 +82,11 @@ class AgentServiceStub:
                 request_serializer=memwatch__proto_dot_v1_dot_agents__pb2.ResolveSourcesRequest.SerializeToString,
                 response_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.ResolveSourcesResponse.FromString,
                 _registered_method=True)
+        self.EndAgent = channel.unary_unary(
+                '/memwatch.v1.AgentService/EndAgent',
+                request_serializer=memwatch__proto_dot_v1_dot_agents__pb2.EndAgentRequest.SerializeToString,
+                response_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.EndAgentResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer:
@@ -182,6 +187,15 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EndAgent(self, request, context):
+        """Ends an agent that was started for a while (`--end-after`), as one that was
+        attached to a running pod; it answers, and ends then. Idempotent.
+        INVALID_ARGUMENT where it is a sidecar, whose life is the pod's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -229,6 +243,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.ResolveSources,
                     request_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.ResolveSourcesRequest.FromString,
                     response_serializer=memwatch__proto_dot_v1_dot_agents__pb2.ResolveSourcesResponse.SerializeToString,
+            ),
+            'EndAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndAgent,
+                    request_deserializer=memwatch__proto_dot_v1_dot_agents__pb2.EndAgentRequest.FromString,
+                    response_serializer=memwatch__proto_dot_v1_dot_agents__pb2.EndAgentResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -475,6 +494,33 @@ class AgentService:
             '/memwatch.v1.AgentService/ResolveSources',
             memwatch__proto_dot_v1_dot_agents__pb2.ResolveSourcesRequest.SerializeToString,
             memwatch__proto_dot_v1_dot_agents__pb2.ResolveSourcesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memwatch.v1.AgentService/EndAgent',
+            memwatch__proto_dot_v1_dot_agents__pb2.EndAgentRequest.SerializeToString,
+            memwatch__proto_dot_v1_dot_agents__pb2.EndAgentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -92,6 +92,11 @@ class AgentServiceStub:
     fetches nothing, returns names and numbers only. Idempotent; at most 1,000
     places, INVALID_ARGUMENT above. NOT_FOUND where the process has ended.
     """
+    EndAgent: _grpc.UnaryUnaryMultiCallable[_agents_pb2.EndAgentRequest, _agents_pb2.EndAgentResponse]
+    """Ends an agent that was started for a while (`--end-after`), as one that was
+    attached to a running pod; it answers, and ends then. Idempotent.
+    INVALID_ARGUMENT where it is a sidecar, whose life is the pod's.
+    """
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
@@ -154,6 +159,11 @@ class AgentServiceAsyncStub(AgentServiceStub):
     the source maps beside the scripts or in them. Reads the target's files,
     fetches nothing, returns names and numbers only. Idempotent; at most 1,000
     places, INVALID_ARGUMENT above. NOT_FOUND where the process has ended.
+    """
+    EndAgent: _aio.UnaryUnaryMultiCallable[_agents_pb2.EndAgentRequest, _agents_pb2.EndAgentResponse]  # type: ignore[assignment]
+    """Ends an agent that was started for a while (`--end-after`), as one that was
+    attached to a running pod; it answers, and ends then. Idempotent.
+    INVALID_ARGUMENT where it is a sidecar, whose life is the pod's.
     """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -268,6 +278,17 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         the source maps beside the scripts or in them. Reads the target's files,
         fetches nothing, returns names and numbers only. Idempotent; at most 1,000
         places, INVALID_ARGUMENT above. NOT_FOUND where the process has ended.
+        """
+
+    @_abc_1.abstractmethod
+    def EndAgent(
+        self,
+        request: _agents_pb2.EndAgentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agents_pb2.EndAgentResponse, _abc.Awaitable[_agents_pb2.EndAgentResponse]]:
+        """Ends an agent that was started for a while (`--end-after`), as one that was
+        attached to a running pod; it answers, and ends then. Idempotent.
+        INVALID_ARGUMENT where it is a sidecar, whose life is the pod's.
         """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

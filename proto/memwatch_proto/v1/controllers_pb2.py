@@ -25,17 +25,25 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#memwatch_proto/v1/controllers.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"c\n\nController\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0chttp_address\x18\x03 \x01(\t\"\x16\n\x14GetControllerRequest2`\n\x11\x43ontrollerService\x12K\n\rGetController\x12!.memwatch.v1.GetControllerRequest\x1a\x17.memwatch.v1.Controllerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#memwatch_proto/v1/controllers.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"$\n\x0f\x44iagnoseRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"`\n\x10\x44iagnoseResponse\x12\"\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x12.memwatch.v1.Check\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"s\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.memwatch.v1.CheckState\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x11\n\tnext_step\x18\x04 \x01(\t\x12\x10\n\x08subjects\x18\x05 \x03(\t\"c\n\nController\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0chttp_address\x18\x03 \x01(\t\"\x16\n\x14GetControllerRequest*\x87\x01\n\nCheckState\x12\x1b\n\x17\x43HECK_STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43HECK_STATE_OK\x10\x01\x12\x17\n\x13\x43HECK_STATE_WARNING\x10\x02\x12\x16\n\x12\x43HECK_STATE_FAILED\x10\x03\x12\x17\n\x13\x43HECK_STATE_SKIPPED\x10\x04\x32\xa9\x01\n\x11\x43ontrollerService\x12K\n\rGetController\x12!.memwatch.v1.GetControllerRequest\x1a\x17.memwatch.v1.Controller\x12G\n\x08\x44iagnose\x12\x1c.memwatch.v1.DiagnoseRequest\x1a\x1d.memwatch.v1.DiagnoseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memwatch_proto.v1.controllers_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONTROLLER']._serialized_start=85
-  _globals['_CONTROLLER']._serialized_end=184
-  _globals['_GETCONTROLLERREQUEST']._serialized_start=186
-  _globals['_GETCONTROLLERREQUEST']._serialized_end=208
-  _globals['_CONTROLLERSERVICE']._serialized_start=210
-  _globals['_CONTROLLERSERVICE']._serialized_end=306
+  _globals['_CHECKSTATE']._serialized_start=464
+  _globals['_CHECKSTATE']._serialized_end=599
+  _globals['_DIAGNOSEREQUEST']._serialized_start=85
+  _globals['_DIAGNOSEREQUEST']._serialized_end=121
+  _globals['_DIAGNOSERESPONSE']._serialized_start=123
+  _globals['_DIAGNOSERESPONSE']._serialized_end=219
+  _globals['_CHECK']._serialized_start=221
+  _globals['_CHECK']._serialized_end=336
+  _globals['_CONTROLLER']._serialized_start=338
+  _globals['_CONTROLLER']._serialized_end=437
+  _globals['_GETCONTROLLERREQUEST']._serialized_start=439
+  _globals['_GETCONTROLLERREQUEST']._serialized_end=461
+  _globals['_CONTROLLERSERVICE']._serialized_start=602
+  _globals['_CONTROLLERSERVICE']._serialized_end=771
 # @@protoc_insertion_point(module_scope)

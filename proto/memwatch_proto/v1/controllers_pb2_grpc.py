@@ -40,6 +40,11 @@ class ControllerServiceStub:
                 request_serializer=memwatch__proto_dot_v1_dot_controllers__pb2.GetControllerRequest.SerializeToString,
                 response_deserializer=memwatch__proto_dot_v1_dot_controllers__pb2.Controller.FromString,
                 _registered_method=True)
+        self.Diagnose = channel.unary_unary(
+                '/memwatch.v1.ControllerService/Diagnose',
+                request_serializer=memwatch__proto_dot_v1_dot_controllers__pb2.DiagnoseRequest.SerializeToString,
+                response_deserializer=memwatch__proto_dot_v1_dot_controllers__pb2.DiagnoseResponse.FromString,
+                _registered_method=True)
 
 
 class ControllerServiceServicer:
@@ -53,6 +58,16 @@ class ControllerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Diagnose(self, request, context):
+        """Looks whether everything that captures need is in order: agents, hooks,
+        headroom, clocks and the store; in a cluster also the webhook, its
+        certificate, rights, probes, and pods that lack their agent. Changes
+        nothing. Idempotent; takes up to 30 s.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControllerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +75,11 @@ def add_ControllerServiceServicer_to_server(servicer, server):
                     servicer.GetController,
                     request_deserializer=memwatch__proto_dot_v1_dot_controllers__pb2.GetControllerRequest.FromString,
                     response_serializer=memwatch__proto_dot_v1_dot_controllers__pb2.Controller.SerializeToString,
+            ),
+            'Diagnose': grpc.unary_unary_rpc_method_handler(
+                    servicer.Diagnose,
+                    request_deserializer=memwatch__proto_dot_v1_dot_controllers__pb2.DiagnoseRequest.FromString,
+                    response_serializer=memwatch__proto_dot_v1_dot_controllers__pb2.DiagnoseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +110,33 @@ class ControllerService:
             '/memwatch.v1.ControllerService/GetController',
             memwatch__proto_dot_v1_dot_controllers__pb2.GetControllerRequest.SerializeToString,
             memwatch__proto_dot_v1_dot_controllers__pb2.Controller.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Diagnose(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memwatch.v1.ControllerService/Diagnose',
+            memwatch__proto_dot_v1_dot_controllers__pb2.DiagnoseRequest.SerializeToString,
+            memwatch__proto_dot_v1_dot_controllers__pb2.DiagnoseResponse.FromString,
             options,
             channel_credentials,
             insecure,

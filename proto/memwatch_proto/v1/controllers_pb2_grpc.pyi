@@ -35,6 +35,12 @@ class ControllerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ControllerServiceAsyncStub: ...
     GetController: _grpc.UnaryUnaryMultiCallable[_controllers_pb2.GetControllerRequest, _controllers_pb2.Controller]
     """Version and addresses. Idempotent."""
+    Diagnose: _grpc.UnaryUnaryMultiCallable[_controllers_pb2.DiagnoseRequest, _controllers_pb2.DiagnoseResponse]
+    """Looks whether everything that captures need is in order: agents, hooks,
+    headroom, clocks and the store; in a cluster also the webhook, its
+    certificate, rights, probes, and pods that lack their agent. Changes
+    nothing. Idempotent; takes up to 30 s.
+    """
 
 @_typing.type_check_only
 class ControllerServiceAsyncStub(ControllerServiceStub):
@@ -43,6 +49,12 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetController: _aio.UnaryUnaryMultiCallable[_controllers_pb2.GetControllerRequest, _controllers_pb2.Controller]  # type: ignore[assignment]
     """Version and addresses. Idempotent."""
+    Diagnose: _aio.UnaryUnaryMultiCallable[_controllers_pb2.DiagnoseRequest, _controllers_pb2.DiagnoseResponse]  # type: ignore[assignment]
+    """Looks whether everything that captures need is in order: agents, hooks,
+    headroom, clocks and the store; in a cluster also the webhook, its
+    certificate, rights, probes, and pods that lack their agent. Changes
+    nothing. Idempotent; takes up to 30 s.
+    """
 
 class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Served by the controller."""
@@ -54,5 +66,17 @@ class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_controllers_pb2.Controller, _abc.Awaitable[_controllers_pb2.Controller]]:
         """Version and addresses. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def Diagnose(
+        self,
+        request: _controllers_pb2.DiagnoseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controllers_pb2.DiagnoseResponse, _abc.Awaitable[_controllers_pb2.DiagnoseResponse]]:
+        """Looks whether everything that captures need is in order: agents, hooks,
+        headroom, clocks and the store; in a cluster also the webhook, its
+        certificate, rights, probes, and pods that lack their agent. Changes
+        nothing. Idempotent; takes up to 30 s.
+        """
 
 def add_ControllerServiceServicer_to_server(servicer: ControllerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

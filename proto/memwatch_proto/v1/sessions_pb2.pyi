@@ -25,6 +25,14 @@ class SessionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SESSION_STATE_SUCCEEDED: _ClassVar[SessionState]
     SESSION_STATE_FAILED: _ClassVar[SessionState]
     SESSION_STATE_CANCELLED: _ClassVar[SessionState]
+
+class PodPick(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    POD_PICK_UNSPECIFIED: _ClassVar[PodPick]
+    POD_PICK_OLDEST: _ClassVar[PodPick]
+    POD_PICK_FATTEST: _ClassVar[PodPick]
+    POD_PICK_NEWEST: _ClassVar[PodPick]
+    POD_PICK_ALL: _ClassVar[PodPick]
 SESSION_STATE_UNSPECIFIED: SessionState
 SESSION_STATE_PENDING: SessionState
 SESSION_STATE_CAPTURING_BEFORE: SessionState
@@ -34,9 +42,14 @@ SESSION_STATE_ANALYSING: SessionState
 SESSION_STATE_SUCCEEDED: SessionState
 SESSION_STATE_FAILED: SessionState
 SESSION_STATE_CANCELLED: SessionState
+POD_PICK_UNSPECIFIED: PodPick
+POD_PICK_OLDEST: PodPick
+POD_PICK_FATTEST: PodPick
+POD_PICK_NEWEST: PodPick
+POD_PICK_ALL: PodPick
 
 class SessionPlan(_message.Message):
-    __slots__ = ("selector", "fleet", "max_parallel", "timeframe_millis", "snapshots", "kind", "way", "force", "max_pause_millis", "service", "labels", "strategy", "pause")
+    __slots__ = ("selector", "fleet", "max_parallel", "timeframe_millis", "snapshots", "kind", "way", "force", "max_pause_millis", "service", "labels", "strategy", "pause", "pick", "beside_newest")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +70,8 @@ class SessionPlan(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
     PAUSE_FIELD_NUMBER: _ClassVar[int]
+    PICK_FIELD_NUMBER: _ClassVar[int]
+    BESIDE_NEWEST_FIELD_NUMBER: _ClassVar[int]
     selector: _targets_pb2.TargetSelector
     fleet: bool
     max_parallel: int
@@ -70,7 +85,9 @@ class SessionPlan(_message.Message):
     labels: _containers.ScalarMap[str, str]
     strategy: str
     pause: _common_pb2.PauseMode
-    def __init__(self, selector: _Optional[_Union[_targets_pb2.TargetSelector, _Mapping]] = ..., fleet: _Optional[bool] = ..., max_parallel: _Optional[int] = ..., timeframe_millis: _Optional[int] = ..., snapshots: _Optional[int] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., force: _Optional[bool] = ..., max_pause_millis: _Optional[int] = ..., service: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., strategy: _Optional[str] = ..., pause: _Optional[_Union[_common_pb2.PauseMode, str]] = ...) -> None: ...
+    pick: PodPick
+    beside_newest: bool
+    def __init__(self, selector: _Optional[_Union[_targets_pb2.TargetSelector, _Mapping]] = ..., fleet: _Optional[bool] = ..., max_parallel: _Optional[int] = ..., timeframe_millis: _Optional[int] = ..., snapshots: _Optional[int] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., force: _Optional[bool] = ..., max_pause_millis: _Optional[int] = ..., service: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., strategy: _Optional[str] = ..., pause: _Optional[_Union[_common_pb2.PauseMode, str]] = ..., pick: _Optional[_Union[PodPick, str]] = ..., beside_newest: _Optional[bool] = ...) -> None: ...
 
 class Session(_message.Message):
     __slots__ = ("id", "request_id", "plan", "state", "targets", "create_time", "update_time", "end_time", "next_capture_time", "error", "report_ids")

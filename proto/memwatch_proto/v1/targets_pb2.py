@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from memwatch_proto.v1 import common_pb2 as memwatch__proto_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemwatch_proto/v1/targets.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ememwatch_proto/v1/common.proto\"\xdc\x04\n\x06Target\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x07runtime\x18\x05 \x01(\x0e\x32\x14.memwatch.v1.Runtime\x12\x17\n\x0fruntime_version\x18\x06 \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\x07 \x01(\t\x12\x0b\n\x03pod\x18\x08 \x01(\t\x12\x11\n\tnamespace\x18\t \x01(\t\x12\x0f\n\x07service\x18\n \x01(\t\x12\x0f\n\x07\x63ommand\x18\x0b \x01(\t\x12/\n\x06labels\x18\x0c \x03(\x0b\x32\x1f.memwatch.v1.Target.LabelsEntry\x12\x0e\n\x06hooked\x18\r \x01(\x08\x12%\n\x04ways\x18\x0e \x03(\x0e\x32\x17.memwatch.v1.CaptureWay\x12\x1a\n\x12unavailable_reason\x18\x0f \x01(\t\x12\'\n\x05state\x18\x10 \x01(\x0e\x32\x18.memwatch.v1.TargetState\x12\x32\n\x0elast_seen_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06memory\x18\x12 \x01(\x0b\x32\x19.memwatch.v1.MemorySample\x12\x0c\n\x04role\x18\x13 \x01(\t\x12\x16\n\x0eworker_threads\x18\x14 \x01(\r\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x81\x02\n\x0eTargetSelector\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\x04 \x01(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12\x0b\n\x03pid\x18\x06 \x01(\r\x12\x37\n\x06labels\x18\x07 \x03(\x0b\x32\'.memwatch.v1.TargetSelector.LabelsEntry\x12%\n\x07runtime\x18\x08 \x01(\x0e\x32\x14.memwatch.v1.Runtime\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1e\n\x10GetTargetRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x82\x01\n\x12ListTargetsRequest\x12-\n\x08selector\x18\x01 \x01(\x0b\x32\x1b.memwatch.v1.TargetSelector\x12\x16\n\x0einclude_absent\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"T\n\x13ListTargetsResponse\x12$\n\x07targets\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Target\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x12WatchTargetRequest\x12\n\n\x02id\x18\x01 \x01(\t\":\n\x13WatchTargetResponse\x12#\n\x06target\x18\x01 \x01(\x0b\x32\x13.memwatch.v1.Target*|\n\x0bTargetState\x12\x1c\n\x18TARGET_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16TARGET_STATE_REACHABLE\x10\x01\x12\x1c\n\x18TARGET_STATE_UNREACHABLE\x10\x02\x12\x15\n\x11TARGET_STATE_GONE\x10\x03\x32\xf6\x01\n\rTargetService\x12?\n\tGetTarget\x12\x1d.memwatch.v1.GetTargetRequest\x1a\x13.memwatch.v1.Target\x12P\n\x0bListTargets\x12\x1f.memwatch.v1.ListTargetsRequest\x1a .memwatch.v1.ListTargetsResponse\x12R\n\x0bWatchTarget\x12\x1f.memwatch.v1.WatchTargetRequest\x1a .memwatch.v1.WatchTargetResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemwatch_proto/v1/targets.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ememwatch_proto/v1/common.proto\"\xed\x04\n\x06Target\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x07runtime\x18\x05 \x01(\x0e\x32\x14.memwatch.v1.Runtime\x12\x17\n\x0fruntime_version\x18\x06 \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\x07 \x01(\t\x12\x0b\n\x03pod\x18\x08 \x01(\t\x12\x11\n\tnamespace\x18\t \x01(\t\x12\x0f\n\x07service\x18\n \x01(\t\x12\x0f\n\x07\x63ommand\x18\x0b \x01(\t\x12/\n\x06labels\x18\x0c \x03(\x0b\x32\x1f.memwatch.v1.Target.LabelsEntry\x12\x0e\n\x06hooked\x18\r \x01(\x08\x12%\n\x04ways\x18\x0e \x03(\x0e\x32\x17.memwatch.v1.CaptureWay\x12\x1a\n\x12unavailable_reason\x18\x0f \x01(\t\x12\'\n\x05state\x18\x10 \x01(\x0e\x32\x18.memwatch.v1.TargetState\x12\x32\n\x0elast_seen_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06memory\x18\x12 \x01(\x0b\x32\x19.memwatch.v1.MemorySample\x12\x0c\n\x04role\x18\x13 \x01(\t\x12\x16\n\x0eworker_threads\x18\x14 \x01(\r\x12\x0f\n\x07pod_uid\x18\x15 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbd\x02\n\x0eTargetSelector\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\x04 \x01(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12\x0b\n\x03pid\x18\x06 \x01(\r\x12\x37\n\x06labels\x18\x07 \x03(\x0b\x32\'.memwatch.v1.TargetSelector.LabelsEntry\x12%\n\x07runtime\x18\x08 \x01(\x0e\x32\x14.memwatch.v1.Runtime\x12\'\n\x08workload\x18\t \x01(\x0b\x32\x15.memwatch.v1.Workload\x12\x11\n\tcontainer\x18\n \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"&\n\x08Workload\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x1e\n\x10GetTargetRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x82\x01\n\x12ListTargetsRequest\x12-\n\x08selector\x18\x01 \x01(\x0b\x32\x1b.memwatch.v1.TargetSelector\x12\x16\n\x0einclude_absent\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"T\n\x13ListTargetsResponse\x12$\n\x07targets\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Target\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x12WatchTargetRequest\x12\n\n\x02id\x18\x01 \x01(\t\":\n\x13WatchTargetResponse\x12#\n\x06target\x18\x01 \x01(\x0b\x32\x13.memwatch.v1.Target*|\n\x0bTargetState\x12\x1c\n\x18TARGET_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16TARGET_STATE_REACHABLE\x10\x01\x12\x1c\n\x18TARGET_STATE_UNREACHABLE\x10\x02\x12\x15\n\x11TARGET_STATE_GONE\x10\x03\x32\xf6\x01\n\rTargetService\x12?\n\tGetTarget\x12\x1d.memwatch.v1.GetTargetRequest\x1a\x13.memwatch.v1.Target\x12P\n\x0bListTargets\x12\x1f.memwatch.v1.ListTargetsRequest\x1a .memwatch.v1.ListTargetsResponse\x12R\n\x0bWatchTarget\x12\x1f.memwatch.v1.WatchTargetRequest\x1a .memwatch.v1.WatchTargetResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,26 +37,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TARGET_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_TARGETSELECTOR_LABELSENTRY']._loaded_options = None
   _globals['_TARGETSELECTOR_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_TARGETSTATE']._serialized_start=1325
-  _globals['_TARGETSTATE']._serialized_end=1449
+  _globals['_TARGETSTATE']._serialized_start=1442
+  _globals['_TARGETSTATE']._serialized_end=1566
   _globals['_TARGET']._serialized_start=114
-  _globals['_TARGET']._serialized_end=718
-  _globals['_TARGET_LABELSENTRY']._serialized_start=673
-  _globals['_TARGET_LABELSENTRY']._serialized_end=718
-  _globals['_TARGETSELECTOR']._serialized_start=721
-  _globals['_TARGETSELECTOR']._serialized_end=978
-  _globals['_TARGETSELECTOR_LABELSENTRY']._serialized_start=673
-  _globals['_TARGETSELECTOR_LABELSENTRY']._serialized_end=718
-  _globals['_GETTARGETREQUEST']._serialized_start=980
-  _globals['_GETTARGETREQUEST']._serialized_end=1010
-  _globals['_LISTTARGETSREQUEST']._serialized_start=1013
-  _globals['_LISTTARGETSREQUEST']._serialized_end=1143
-  _globals['_LISTTARGETSRESPONSE']._serialized_start=1145
-  _globals['_LISTTARGETSRESPONSE']._serialized_end=1229
-  _globals['_WATCHTARGETREQUEST']._serialized_start=1231
-  _globals['_WATCHTARGETREQUEST']._serialized_end=1263
-  _globals['_WATCHTARGETRESPONSE']._serialized_start=1265
-  _globals['_WATCHTARGETRESPONSE']._serialized_end=1323
-  _globals['_TARGETSERVICE']._serialized_start=1452
-  _globals['_TARGETSERVICE']._serialized_end=1698
+  _globals['_TARGET']._serialized_end=735
+  _globals['_TARGET_LABELSENTRY']._serialized_start=690
+  _globals['_TARGET_LABELSENTRY']._serialized_end=735
+  _globals['_TARGETSELECTOR']._serialized_start=738
+  _globals['_TARGETSELECTOR']._serialized_end=1055
+  _globals['_TARGETSELECTOR_LABELSENTRY']._serialized_start=690
+  _globals['_TARGETSELECTOR_LABELSENTRY']._serialized_end=735
+  _globals['_WORKLOAD']._serialized_start=1057
+  _globals['_WORKLOAD']._serialized_end=1095
+  _globals['_GETTARGETREQUEST']._serialized_start=1097
+  _globals['_GETTARGETREQUEST']._serialized_end=1127
+  _globals['_LISTTARGETSREQUEST']._serialized_start=1130
+  _globals['_LISTTARGETSREQUEST']._serialized_end=1260
+  _globals['_LISTTARGETSRESPONSE']._serialized_start=1262
+  _globals['_LISTTARGETSRESPONSE']._serialized_end=1346
+  _globals['_WATCHTARGETREQUEST']._serialized_start=1348
+  _globals['_WATCHTARGETREQUEST']._serialized_end=1380
+  _globals['_WATCHTARGETRESPONSE']._serialized_start=1382
+  _globals['_WATCHTARGETRESPONSE']._serialized_end=1440
+  _globals['_TARGETSERVICE']._serialized_start=1569
+  _globals['_TARGETSERVICE']._serialized_end=1815
 # @@protoc_insertion_point(module_scope)

@@ -23,7 +23,7 @@ TARGET_STATE_UNREACHABLE: TargetState
 TARGET_STATE_GONE: TargetState
 
 class Target(_message.Message):
-    __slots__ = ("id", "agent_id", "pid", "start_time", "runtime", "runtime_version", "container_id", "pod", "namespace", "service", "command", "labels", "hooked", "ways", "unavailable_reason", "state", "last_seen_time", "memory", "role", "worker_threads")
+    __slots__ = ("id", "agent_id", "pid", "start_time", "runtime", "runtime_version", "container_id", "pod", "namespace", "service", "command", "labels", "hooked", "ways", "unavailable_reason", "state", "last_seen_time", "memory", "role", "worker_threads", "pod_uid")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,7 @@ class Target(_message.Message):
     MEMORY_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     WORKER_THREADS_FIELD_NUMBER: _ClassVar[int]
+    POD_UID_FIELD_NUMBER: _ClassVar[int]
     id: str
     agent_id: str
     pid: int
@@ -71,10 +72,11 @@ class Target(_message.Message):
     memory: _common_pb2.MemorySample
     role: str
     worker_threads: int
-    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., pid: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., runtime: _Optional[_Union[_common_pb2.Runtime, str]] = ..., runtime_version: _Optional[str] = ..., container_id: _Optional[str] = ..., pod: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., command: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., hooked: _Optional[bool] = ..., ways: _Optional[_Iterable[_Union[_common_pb2.CaptureWay, str]]] = ..., unavailable_reason: _Optional[str] = ..., state: _Optional[_Union[TargetState, str]] = ..., last_seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., memory: _Optional[_Union[_common_pb2.MemorySample, _Mapping]] = ..., role: _Optional[str] = ..., worker_threads: _Optional[int] = ...) -> None: ...
+    pod_uid: str
+    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., pid: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., runtime: _Optional[_Union[_common_pb2.Runtime, str]] = ..., runtime_version: _Optional[str] = ..., container_id: _Optional[str] = ..., pod: _Optional[str] = ..., namespace: _Optional[str] = ..., service: _Optional[str] = ..., command: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., hooked: _Optional[bool] = ..., ways: _Optional[_Iterable[_Union[_common_pb2.CaptureWay, str]]] = ..., unavailable_reason: _Optional[str] = ..., state: _Optional[_Union[TargetState, str]] = ..., last_seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., memory: _Optional[_Union[_common_pb2.MemorySample, _Mapping]] = ..., role: _Optional[str] = ..., worker_threads: _Optional[int] = ..., pod_uid: _Optional[str] = ...) -> None: ...
 
 class TargetSelector(_message.Message):
-    __slots__ = ("ids", "name", "service", "container_id", "namespace", "pid", "labels", "runtime")
+    __slots__ = ("ids", "name", "service", "container_id", "namespace", "pid", "labels", "runtime", "workload", "container")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +92,8 @@ class TargetSelector(_message.Message):
     PID_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    WORKLOAD_FIELD_NUMBER: _ClassVar[int]
+    CONTAINER_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[str]
     name: str
     service: str
@@ -98,7 +102,17 @@ class TargetSelector(_message.Message):
     pid: int
     labels: _containers.ScalarMap[str, str]
     runtime: _common_pb2.Runtime
-    def __init__(self, ids: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ..., service: _Optional[str] = ..., container_id: _Optional[str] = ..., namespace: _Optional[str] = ..., pid: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., runtime: _Optional[_Union[_common_pb2.Runtime, str]] = ...) -> None: ...
+    workload: Workload
+    container: str
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ..., service: _Optional[str] = ..., container_id: _Optional[str] = ..., namespace: _Optional[str] = ..., pid: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., runtime: _Optional[_Union[_common_pb2.Runtime, str]] = ..., workload: _Optional[_Union[Workload, _Mapping]] = ..., container: _Optional[str] = ...) -> None: ...
+
+class Workload(_message.Message):
+    __slots__ = ("kind", "name")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class GetTargetRequest(_message.Message):
     __slots__ = ("id",)

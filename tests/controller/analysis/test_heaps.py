@@ -75,6 +75,7 @@ class Stage:
             reports=ReportServicer(self.reports, self.metadata),
             heaps=HeapServicer(self.heaps),
             profiles=None,
+            clusters=None,
             agents=list,
             snapshots=self.snapshots,
         )

@@ -9,12 +9,14 @@ import pytest
 from memwatch_controller.api.agents import AgentChannels
 from memwatch_controller.api.controllers import ControllerServicer
 from memwatch_controller.api.http.application import create_app, guarded
+from memwatch_controller.api.http.readiness import Readiness
 from memwatch_controller.api.http.routes import Faces
 from memwatch_controller.api.metrics import MetricsPage
 from memwatch_controller.api.reports import ReportServicer
 from memwatch_controller.api.snapshots import SnapshotServicer
 from memwatch_controller.api.status import streaming, unary
 from memwatch_controller.counters import Counters
+from memwatch_controller.diagnosis.service import Diagnosis
 from memwatch_controller.errors import NotFoundError, TooManySessionsError
 from memwatch_controller.registry import Registry
 from memwatch_controller.reports import Reports
@@ -25,6 +27,7 @@ from memwatch_controller.store.metadata import Metadata
 from memwatch_controller.store.profiles import ProfileTable
 from memwatch_controller.store.retention import Policy
 from memwatch_controller.upkeep import Upkeep
+from memwatch_proto import __version__
 from memwatch_proto.v1 import agents_pb2, sessions_pb2, sessions_pb2_grpc
 
 TOKEN = "the-token"
@@ -89,7 +92,7 @@ class Stage:
         async def ready() -> str:
             return self.why_not_ready
 
-        metrics = MetricsPage(self.counters, self.metadata, self.registry)
+        metrics = MetricsPage(self.counters, self.metadata, self.registry, lambda: 3)
         return guarded(create_app(self.faces, metrics, ready), token)
 
 
@@ -113,14 +116,17 @@ async def stage(tmp_path) -> AsyncIterator[Stage]:
         policy,
         lambda: 2,
     )
+    ready = Readiness(metadata, blobs)
+    diagnosis = Diagnosis(registry, ready, None, "", (), __version__, lambda: 2)
     faces = Faces(
-        controllers=ControllerServicer(1, "127.0.0.1:9467"),
+        controllers=ControllerServicer(1, "127.0.0.1:9467", diagnosis, lambda: 2),
         targets=None,
         sessions=sessions,
         snapshot_service=SnapshotServicer(snapshots, metadata, upkeep),
         reports=ReportServicer(reports, metadata),
         heaps=None,
         profiles=None,
+        clusters=None,
         agents=lambda: [agents_pb2.Agent(id="a-1", host="h")],
         snapshots=snapshots,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from memwatch_controller import model
+from memwatch_controller.cluster.targets import ClusterTargets
 from memwatch_controller.registry import Registry
 from memwatch_controller.sessions.analysing import Analysing
 from memwatch_controller.sessions.engine import WorkKind
@@ -14,6 +15,7 @@ from memwatch_controller.sessions.feed import Feed
 from memwatch_controller.sessions.patience import Patience, Retry
 from memwatch_controller.sessions.performing import Performer
 from memwatch_controller.sessions.phases import Phases
+from memwatch_controller.sessions.ports import NoBudgets
 from memwatch_controller.sessions.records import Records
 from memwatch_controller.sessions.service import SessionLimits, SessionService
 from memwatch_controller.sessions.slots import Slots
@@ -46,7 +48,9 @@ class Bench:
         await self.engine.perform_due()
 
 
-async def make_bench(path: Path, *, open_sessions: int = 100, total: int = 10) -> Bench:
+async def make_bench(
+    path: Path, *, open_sessions: int = 100, total: int = 10, budgets=None
+) -> Bench:
     """A bench over the database in a file; agents a-1 and a-2 with three targets each."""
     clock = Clock()
     database = await open_database(f"sqlite:///{path}")
@@ -68,6 +72,7 @@ async def make_bench(path: Path, *, open_sessions: int = 100, total: int = 10) -
         slots=Slots(total, 0, 3600),
         retry=retry,
         patience=patience,
+        budgets=budgets or NoBudgets(),
         now=clock,
     )
     analysing = Analysing(records, analysis, retry, patience)
@@ -90,6 +95,7 @@ async def make_bench(path: Path, *, open_sessions: int = 100, total: int = 10) -
         engine=engine,
         targets=registry,
         captures=captures,
+        workloads=ClusterTargets(None, registry),
         limits=SessionLimits(open_sessions),
         now=clock,
         new_id=lambda: f"s-{next(ids)}",

@@ -22,6 +22,7 @@ from memwatch_controller.errors import ControllerError
 from memwatch_proto import __version__
 from memwatch_proto.v1 import (
     agents_pb2,
+    clusters_pb2,
     controllers_pb2,
     heaps_pb2,
     profiles_pb2,
@@ -47,6 +48,10 @@ _HEAP_ANSWERS = (
 _ROOTS = (
     agents_pb2.Agent.DESCRIPTOR,
     controllers_pb2.Controller.DESCRIPTOR,
+    controllers_pb2.DiagnoseResponse.DESCRIPTOR,
+    clusters_pb2.AttachAgentRequest.DESCRIPTOR,
+    clusters_pb2.AttachAgentResponse.DESCRIPTOR,
+    clusters_pb2.DetachAgentResponse.DESCRIPTOR,
     targets_pb2.ListTargetsResponse.DESCRIPTOR,
     targets_pb2.WatchTargetResponse.DESCRIPTOR,
     sessions_pb2.CreateSessionRequest.DESCRIPTOR,

@@ -14,6 +14,7 @@ from memwatch_controller.api.http.gateway import Context, body, call, events
 from memwatch_controller.snapshots.service import Snapshots
 from memwatch_proto.v1 import (
     agents_pb2,
+    clusters_pb2,
     common_pb2,
     controllers_pb2,
     reports_pb2,
@@ -39,6 +40,7 @@ class Faces:
     reports: Any
     heaps: Any
     profiles: Any
+    clusters: Any
     agents: Callable[[], Sequence[agents_pb2.Agent]]
     snapshots: Snapshots
 
@@ -72,10 +74,43 @@ def controllers(faces: Faces) -> APIRouter:
         request = controllers_pb2.GetControllerRequest()
         return await call(faces.controllers.GetController, request)
 
+    @routes.get(
+        "/diagnosis",
+        operation_id="Diagnose",
+        responses=answers.of(controllers_pb2.DiagnoseResponse),
+    )
+    async def diagnose(
+        namespace: Annotated[str, Query(description="Only its pods and targets.")] = "",
+    ) -> JSONResponse:
+        """Whether everything that captures need is in order; changes nothing."""
+        request = controllers_pb2.DiagnoseRequest(namespace=namespace)
+        return await call(faces.controllers.Diagnose, request)
+
     @routes.get("/agents", operation_id="ListAgents", responses=answers.list_of(agents_pb2.Agent))
     async def list_agents() -> JSONResponse:
         """The agents that this controller has heard of."""
         return answers.listed("agents", faces.agents())
+
+    @routes.post(
+        "/agents/attach",
+        operation_id="AttachAgent",
+        responses=answers.of(clusters_pb2.AttachAgentResponse),
+        openapi_extra=answers.body_of(clusters_pb2.AttachAgentRequest),
+    )
+    async def attach_agent(request: Request) -> JSONResponse:
+        """Puts an agent into a running pod as an ephemeral container, and waits for it."""
+        wanted = await body(request, clusters_pb2.AttachAgentRequest)
+        return await call(faces.clusters.AttachAgent, wanted)
+
+    @routes.post(
+        "/agents/{id}/detach",
+        operation_id="DetachAgent",
+        responses=answers.of(clusters_pb2.DetachAgentResponse),
+    )
+    async def detach_agent(id: _Id) -> JSONResponse:
+        """Ends an attached agent; a sidecar is refused."""
+        request = clusters_pb2.DetachAgentRequest(agent_id=checked("agent_id", id))
+        return await call(faces.clusters.DetachAgent, request)
 
     return routes
 

@@ -1,0 +1,58 @@
+"""Looks every few minutes for pods that should have the agent and do not; counts and logs them."""
+
+import asyncio
+from collections.abc import Collection
+
+import structlog
+
+from memwatch_controller.cluster import resources
+from memwatch_controller.cluster.client import Client
+from memwatch_controller.cluster.errors import ClusterError
+from memwatch_controller.cluster.pods import Pod
+from memwatch_controller.cluster.uninjected import uninjected
+
+#: A rollout takes minutes, and nobody waits for this.
+INTERVAL_SECONDS = 300.0
+
+#: Pods that one line of the log names.
+MAX_LOGGED = 20
+
+_log = structlog.get_logger()
+
+
+class Watchdog:
+    """Counts pods without the agent that they ask for.
+
+    Attributes:
+        missing: how many the last look found; None before the first, and where it failed.
+    """
+
+    def __init__(self, client: Client, excluded: Collection[str]) -> None:
+        self._client = client
+        self._excluded = excluded
+        self._told: frozenset[str] = frozenset()
+        self.missing: int | None = None
+
+    async def run(self) -> None:
+        """Looks, for ever."""
+        while True:
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001  outermost of a task: the next look may work
+                _log.exception("cannot look for pods without their agent")
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        """Looks once; what was not missing at the last look is logged."""
+        try:
+            listed = await self._client.list(resources.PODS)
+        except ClusterError as error:
+            self.missing = None
+            _log.info("cannot look for pods without their agent", cause=str(error))
+            return
+        found = uninjected([Pod(one) for one in listed.items], self._excluded)
+        names = frozenset(f"{pod.namespace}/{pod.name}" for pod in found)
+        self.missing = len(names)
+        if news := sorted(names - self._told):
+            _log.warning("pods ask for the agent and lack it", pods=news[:MAX_LOGGED], of=len(news))
+        self._told = names

@@ -1,0 +1,1 @@
+"""Whether everything that captures need is in order: `memwatchctl doctor`."""
