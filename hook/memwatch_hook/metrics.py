@@ -18,7 +18,7 @@ from . import own_lock, register_at_fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 __all__ = [
@@ -74,18 +74,35 @@ class Family:
         self.series: dict[tuple[str, ...], Any] = {}
 
 
+class Figure:
+    """What is told with each value of a series: as the arguments of `Store.tell`."""
+
+    __slots__ = ("about", "kind", "labels", "name", "option")
+
+    def __init__(
+        self, kind: str, name: str, labels: Mapping[str, object], about: str, option: Any = None
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.labels = labels
+        self.about = about
+        self.option = option
+
+
 class Store:
     """The figures of one process. Any thread may tell; the hook's thread reads."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """In a forked child: the figures are the parent's, and its lock may be held for ever."""
         self.families: dict[str, Family] = {}
         self.dropped = 0
         self._count = 0
         self._lock = own_lock()
-
-    def forget(self) -> None:
-        """In a forked child: the figures are the parent's, and its lock may be held for ever."""
-        self.families, self.dropped, self._count, self._lock = {}, 0, 0, own_lock()
+        # What `tell_together` found before, by its caller's key.
+        self._rows: dict[object, list[tuple[Family, tuple[str, ...]]]] = {}
 
     def tell(
         self,
@@ -99,19 +116,56 @@ class Store:
     ) -> None:
         """Takes one figure in; never raises."""
         try:
-            number = float(value)
-            if number - number != 0.0:  # infinite, or not a number
-                raise ValueError(value)
-            key = tuple([str(text)[:MAX_LABEL_CHARS] for text in labels.values()])
+            number = _finite(value)
             with self._lock:
-                family = self.families.get(name)
-                if family is None:
-                    family = self._new(kind, name, tuple(labels), about, option)
-                elif family.kind != kind or family.labels != tuple(labels):
-                    raise ValueError(name)
+                family, key = self._place(kind, name, labels, about, option)
                 self._take(family, key, number, peak)
         except Exception:
             self.dropped += 1
+
+    def tell_together(
+        self, row: object, values: Sequence[float], figures: Callable[[], Sequence[Figure]]
+    ) -> None:
+        """Takes several figures in, which are looked up once for each `row`; never raises.
+
+        `row` is the caller's key, hashable; `figures` tells what a new row's values are. All values
+        are told, or none: one that cannot be kept drops them all.
+        """
+        try:
+            total = sum(values)
+            if total - total != 0.0:  # infinite, or not a number: one of them is
+                raise ValueError(values)
+            with self._lock:
+                places = self._rows.get(row)
+                if places is None:
+                    places = [
+                        self._place(one.kind, one.name, one.labels, one.about, one.option)
+                        for one in figures()
+                    ]
+                    if len(self._rows) < MAX_SERIES:
+                        self._rows[row] = places
+                for (family, key), number in zip(places, values):
+                    known = family.series.get(key)
+                    if type(known) is list:  # what is there already takes few steps
+                        known[0] += number
+                        known[1 + bisect_left(family.buckets, number)] += 1
+                    elif known is not None and family.kind == COUNTER and number >= 0:
+                        family.series[key] = known + number
+                    else:
+                        self._take(family, key, number, peak=False)
+        except Exception:
+            self.dropped += len(values)
+
+    def _place(
+        self, kind: str, name: str, labels: Mapping[str, object], about: str, option: Any
+    ) -> tuple[Family, tuple[str, ...]]:
+        """The family of a name and the key of its labels; ValueError where they do not fit."""
+        family = self.families.get(name)
+        if family is None:
+            family = self._new(kind, name, tuple(labels), about, option)
+        elif family.kind != kind or family.labels != tuple(labels):
+            raise ValueError(name)
+        return family, tuple([str(text)[:MAX_LABEL_CHARS] for text in labels.values()])
 
     def _new(
         self, kind: str, name: str, labels: tuple[str, ...], about: str, option: Any
@@ -177,6 +231,13 @@ class Store:
                     # A character is at most 6 bytes of JSON, a number 24.
                     size += 6 * sum(map(len, key)) + 24 * (len(family.buckets) + 2)
             return {"dropped": self.dropped, "families": families, "next": None}
+
+
+def _finite(value: float) -> float:
+    number = float(value)
+    if number - number != 0.0:  # infinite, or not a number
+        raise ValueError(value)
+    return number
 
 
 def _is_name(word: object) -> bool:

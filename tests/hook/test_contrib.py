@@ -175,10 +175,10 @@ def test_wsgi_survives_our_own_faults(app, fault, monkeypatch):
     plain = served(app)
     target = {
         "begin": (requests.Request, "__init__"),
-        "headers": (requests.Request, "_millis"),
+        "headers": (requests._Traffic, "look"),
         "end": (requests.Request, "_count"),
         "rss": (metrics, "rss_bytes"),
-        "store": (metrics.Store, "tell"),
+        "store": (metrics.Store, "tell_together"),
     }[fault]
     monkeypatch.setattr(*target, broken)
 
@@ -194,6 +194,30 @@ def test_wsgi_headers_tell_the_memory(monkeypatch):
     assert int(head[b"X-RSR-Memory-Bytes"]) > 1_000_000
     assert int(head[b"X-RSR-Memory-Growth-Bytes"]) < 1_000_000_000
     assert float(head[b"X-RSR-Duration-Millis"]) >= 0
+
+
+@pytest.mark.parametrize(("step", "looks"), [(0.0, 1), (0.0002, 6), (1.0, 30)])
+def test_requests_of_a_millisecond_share_a_look_at_the_memory(monkeypatch, step, looks):
+    """Ten requests look at it once, or three times each where they take long."""
+    clock, memory = itertools.count(100.0, step), itertools.count(10_000_000, 4096)
+    seen = []
+
+    def look():
+        seen.append(next(memory))
+        return seen[-1]
+
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(metrics, "rss_bytes", look)
+    monkeypatch.setattr(requests, "_traffic", requests._Traffic())
+    app = wsgi.MemwatchMiddleware(whole)
+    for _ in range(10):
+        served(app)
+
+    assert len(seen) == looks
+    rows = told("request_memory_bytes")
+    assert sum(row[0] for row in rows.values()) <= seen[-1] - seen[0]
+    if step < requests.SHARED_SECONDS:
+        assert sum(row[0] for row in rows.values()) == seen[-1] - seen[0]
 
 
 @pytest.mark.parametrize("prefix", ["", "X Y: ", "X-\r\nSet-Cookie: a", "x" * 41])
@@ -365,7 +389,7 @@ async def test_asgi_messages_are_the_app_s(app, kind):
 async def test_asgi_survives_our_own_faults(monkeypatch):
     """What breaks inside the middleware does not show."""
     plain, _ = await asgi_run(answers, {"type": "http", "method": "GET"})
-    monkeypatch.setattr(requests.Request, "_millis", lambda _: 1 / 0)
+    monkeypatch.setattr(requests._Traffic, "look", lambda *_: 1 / 0)
     sent, fault = await asgi_run(asgi.MemwatchMiddleware(answers), {"type": "http"})
 
     assert (sent, fault) == (plain, None)

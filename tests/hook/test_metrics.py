@@ -46,6 +46,30 @@ def tell(store, kind, name, value, labels=None, option=None, **more):
     store.tell(kind, name, value, labels or {}, "", option, **more)
 
 
+def test_figures_told_together_are_looked_up_once(store):
+    """All are told or none; a row's names and labels are asked for once, and again after a fork."""
+    asked = []
+
+    def figures():
+        asked.append(1)
+        return [
+            metrics.Figure("counter", "calls", {"kind": "a"}, ""),
+            metrics.Figure("histogram", "sizes", {}, "", (1, 5)),
+        ]
+
+    for value in (1, 5, float("nan"), 6):
+        store.tell_together("a", (1, value), figures)
+    store.tell_together("b", (-1, 0), figures)
+    store.tell_together("c", (1, "x"), figures)
+
+    assert told(store) == {("calls", "a"): 3.0, ("sizes",): [12.0, 1, 1, 1]}
+    assert len(asked) == 2
+    assert store.dropped == 6
+    store.forget()
+    store.tell_together("a", (1, 1), figures)
+    assert told(store) == {("calls", "a"): 1.0, ("sizes",): [1.0, 1, 0, 0]}
+
+
 def test_gauges_are_set_counters_added_and_histograms_filled(store):
     """Each kind keeps what its name says; a bucket's bound belongs to the bucket."""
     for value in (1, 5, 6):

@@ -247,14 +247,19 @@ def run(case: Case, python: Path, watcher: Agent, walker: str = "c") -> dict[str
         log = Path(folder) / "log"
         with processes.running(command, env=env, log=log) as process:
             try:
-                return _lived(case, process, watcher, port, name)
+                return _lived(case, process, watcher, port, name, Path(folder))
             except BaseException:
                 sys.stderr.write(f"--- {case.name} ({python})\n{log.read_text()[-2000:]}\n")
                 raise
 
 
 def _lived(
-    case: Case, process: subprocess.Popen[bytes], watcher: Agent, port: int, name: str
+    case: Case,
+    process: subprocess.Popen[bytes],
+    watcher: Agent,
+    port: int,
+    name: str,
+    folder: Path,
 ) -> dict[str, Any]:
     """One program from its start to its end."""
     session = process.pid
@@ -276,6 +281,7 @@ def _lived(
             assert _pid_of(port) in _hooks(watcher.folder, session)
     if case.metrics:
         processes.wait_until(lambda: _counts(watcher.scraped(), name), 10, "counted requests")
+    (folder / "end").touch()
     ended = _ended(case, process)
     _nothing_left(watcher.folder, session, set(hooks))
     return {"hooks": len(hooks), "objects": len(graph.ids), "ended_seconds": round(ended, 1)}

@@ -20,10 +20,22 @@ if TYPE_CHECKING:
 DEFAULT_PREFIX = "X-Memwatch-"
 MAX_PREFIX_CHARS = 40
 
+#: What a response tells: the time so far, the process's memory, and how that grew meanwhile.
+HEADERS = ("Duration-Millis", "Memory-Bytes", "Memory-Growth-Bytes")
+
+#: A look at the process's memory costs as much as all the rest. So one serves all requests of a
+#: millisecond: what the memory grew by in shorter ones is told of the one that looks next. And
+#: where requests follow each other, one begins with what was seen last.
+SHARED_SECONDS = 0.001
+FRESH_SECONDS = 0.005
+
 _PREFIX = re.compile(r"[A-Za-z0-9-]*")
 _OFF = ("off", "0", "no", "false")
 # A method that nobody knows is a client's word, and must not become a label.
 _METHODS = frozenset(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+
+
+_KINDS = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 
 class Settings:
@@ -39,6 +51,7 @@ class Settings:
         good = len(prefix) <= MAX_PREFIX_CHARS and _PREFIX.fullmatch(prefix)
         #: Empty: no headers. A prefix that is no header's name would break every response.
         self.prefix = prefix if good else ""
+        self.header_names = tuple(f"{self.prefix}{name}" for name in HEADERS)
 
 
 class _Traffic:
@@ -52,6 +65,8 @@ class _Traffic:
         self._lock = own_lock()
         self._running = 0
         self._begun = 0
+        #: When the process's memory was looked at last, and what it was.
+        self.seen: tuple[float, int | None] = (0.0, None)
 
     def enter(self) -> tuple[bool, int]:
         """Whether no other request runs now, and this one's number."""
@@ -59,6 +74,14 @@ class _Traffic:
             self._running += 1
             self._begun += 1
             return self._running == 1, self._begun
+
+    def look(self, now: float, not_before: float) -> int | None:
+        """The process's memory, as it was at `not_before` or later."""
+        at, rss = self.seen
+        if at < not_before or rss is None:
+            rss = metrics.rss_bytes()
+            self.seen = now, rss
+        return rss
 
     def leave(self, number: int) -> bool:
         """Whether no other request began since the one of this number did."""
@@ -74,23 +97,24 @@ class Request:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._rss = metrics.rss_bytes()
         self._profile = _profiles.begun()
-        self._began = time.perf_counter()
+        self._began = now = time.perf_counter()
+        self._rss = _traffic.look(now, now - FRESH_SECONDS)
         self._alone, self._number = _traffic.enter()
         self.done = False
 
     def headers(self) -> list[tuple[str, str]]:
         """The response's headers: the process's memory now, and what has happened so far."""
-        prefix = self._settings.prefix
-        if not prefix:
+        if not self._settings.prefix:
             return []
         try:
-            found = [(f"{prefix}Duration-Millis", f"{self._millis():.1f}")]
-            now = metrics.rss_bytes()
-            if now is not None and self._rss is not None:
-                found.append((f"{prefix}Memory-Bytes", str(now)))
-                found.append((f"{prefix}Memory-Growth-Bytes", str(now - self._rss)))
+            duration, memory, growth = self._settings.header_names
+            now = time.perf_counter()
+            found = [(duration, f"{(now - self._began) * 1000:.1f}")]
+            rss = _traffic.look(now, now - SHARED_SECONDS)
+            if rss is not None and self._rss is not None:
+                found.append((memory, str(rss)))
+                found.append((growth, str(rss - self._rss)))
             return found
         except Exception:
             return []
@@ -101,45 +125,58 @@ class Request:
             return
         self.done = True
         try:
+            now = time.perf_counter()
             alone = _traffic.leave(self._number) and self._alone
-            self._end_profile()
-            self._count(method, route, status, alone)
+            if self._profile is not None:
+                self._end_profile()
+            self._count(now, method, route, status, alone)
         except Exception:
             pass
 
-    def _count(self, method: str, route: str, status: int, alone: bool) -> None:
-        method = method if method in _METHODS else metrics.OTHER
-        kind = f"{status // 100}xx" if 100 <= status < 600 else ""
-        metrics.counter(
-            "requests",
-            1,
-            {"method": method, "route": route, "status": kind},
-            "Requests answered.",
+    def _count(self, now: float, method: str, route: str, status: int, alone: bool) -> None:
+        if method not in _METHODS:
+            method = metrics.OTHER
+        kind = _KINDS[status // 100] if 100 <= status < 600 else ""
+        rss = _traffic.look(now, now - SHARED_SECONDS)
+        values = [1.0, now - self._began]
+        if rss is not None and self._rss is not None:
+            values.append(rss - self._rss if rss > self._rss else 0)
+        metrics.store.tell_together(
+            (method, route, kind, alone, len(values)),
+            values,
+            lambda: _figures(method, route, kind, alone)[: len(values)],
         )
-        metrics.histogram(
-            "request_seconds",
-            self._millis() / 1000,
-            {"route": route},
-            "Time until a request's response was complete.",
-        )
-        now = metrics.rss_bytes()
-        if now is not None and self._rss is not None:
-            metrics.histogram(
-                "request_memory_bytes",
-                max(0, now - self._rss),
-                {"route": route, "alone": "yes" if alone else "no"},
-                "Growth of the process's memory during a request; where alone is no, others ran "
-                "in the same process and share it.",
-                metrics.BYTES,
-            )
-
-    def _millis(self) -> float:
-        return (time.perf_counter() - self._began) * 1000
 
     def _end_profile(self) -> None:
         profile, self._profile = self._profile, None
-        if profile is not None:
-            profile.__exit__(None, None, None)
+        profile.__exit__(None, None, None)
+
+
+def _figures(method: str, route: str, kind: str, alone: bool) -> list[metrics.Figure]:
+    """What is counted of a request, in the order of the values."""
+    return [
+        metrics.Figure(
+            metrics.COUNTER,
+            "requests",
+            {"method": method, "route": route, "status": kind},
+            "Requests answered.",
+        ),
+        metrics.Figure(
+            metrics.HISTOGRAM,
+            "request_seconds",
+            {"route": route},
+            "Time until a request's response was complete.",
+            metrics.SECONDS,
+        ),
+        metrics.Figure(
+            metrics.HISTOGRAM,
+            "request_memory_bytes",
+            {"route": route, "alone": "yes" if alone else "no"},
+            "Growth of the process's memory during a request; where alone is no, others ran "
+            "in the same process and share it.",
+            metrics.BYTES,
+        ),
+    ]
 
 
 class Watch:

@@ -6,7 +6,7 @@ wherever a server could look at what it is (a list, a file).
 
 from __future__ import annotations
 
-from memwatch_hook.contrib.requests import Request, Watch, guarded, start_hook
+from memwatch_hook.contrib.requests import Request, Watch, start_hook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ class _Response:
         """The app's `start_response`."""
         try:
             self._status = int(status[:3])
-            self._route = self._routed()
+            flask = self._environ.get("werkzeug.request")
+            if flask is not None:
+                self._route = _route(flask)
             ours = self._request.headers()
             # A list of our own: the app may keep its own and use it again.
             sent = [*headers, *ours] if ours and type(headers) is list else headers
@@ -75,18 +77,22 @@ class _Response:
     def _is_file(self, body: Any) -> bool:
         """Whether the server may send the body by itself, without asking for its parts."""
         wrapper = self._environ.get("wsgi.file_wrapper")
-        return isinstance(wrapper, type) and isinstance(body, wrapper)
+        return wrapper is not None and isinstance(wrapper, type) and isinstance(body, wrapper)
 
     def end(self, status: int = 0) -> None:
-        """Counts the request."""
-        method = guarded(lambda: self._environ["REQUEST_METHOD"])
-        self._request.end(method, self._route, self._status or status)
+        """Counts the request, once; never raises."""
+        if not self._request.done:
+            try:
+                method = self._environ["REQUEST_METHOD"]
+            except Exception:
+                method = ""
+            self._request.end(method, self._route, self._status or status)
 
-    def _routed(self) -> str:
-        """The route as the app spells it, where the framework tells: Flask does, until it ends."""
-        request = self._environ.get("werkzeug.request")
-        rule = getattr(request, "url_rule", None)
-        return "" if rule is None else str(rule.rule)
+
+def _route(flask: Any) -> str:
+    """The route as the app spells it, as Flask's request tells it until the request ends."""
+    rule = getattr(flask, "url_rule", None)
+    return "" if rule is None else str(rule.rule)
 
 
 class _Body:

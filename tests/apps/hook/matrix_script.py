@@ -18,7 +18,8 @@ def plain():
 
 def ends():
     ready()
-    time.sleep(1)
+    while not os.path.exists(os.path.join(os.environ["MATRIX_FOLDER"], "end")):
+        time.sleep(0.02)
     sys.exit(0)
 
 

@@ -114,26 +114,31 @@ def test_a_child_of_a_recorded_process_is_not_recorded(hooked, hook_dir, tmp_pat
             begun(client, kind="allocations", seconds=600)
             now.touch()
             wait_for_sockets(hook_dir, 2)
-            assert "child traced: False" in (hook_dir / "log").read_text()
+            log = hook_dir / "log"
+            processes.wait_until(lambda: "child traced:" in log.read_text())
+            assert "child traced: False" in log.read_text()
             client.send(STOP, b"")
             assert client.answer().kind == RESULT
 
 
 LEAVING = """
-import threading, time
+import os, sys, threading, time
 print("ready", flush=True)
-time.sleep(1)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
 """
 
 
 @pytest.mark.parametrize("kind", ["allocations", "native"])
-def test_an_app_ends_as_it_would_have(hooked, hook_dir, kind):
+def test_an_app_ends_as_it_would_have(hooked, hook_dir, tmp_path, kind):
     """The recording of an app that ends does not hold it, and leaves no file."""
     pytest.importorskip("memray")
-    with hooked(sys.executable, "-c", LEAVING) as target:
+    now = tmp_path / "now"
+    with hooked(sys.executable, "-c", LEAVING, now) as target:
         [path] = wait_for_sockets(hook_dir, pid=target.pid)
         with connected(path) as client:
             begun(client, kind=kind, seconds=600)
+            now.touch()
             assert target.wait(20) == 0
     assert (hook_dir / "log").read_text() == "ready\n"
     assert os.listdir(hook_dir) == ["log"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memwatch_hook.contrib.requests import Request, Watch, guarded, start_hook
+from memwatch_hook.contrib.requests import Request, Watch, start_hook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,8 +55,14 @@ class MemwatchMiddleware:
 def _passed_on(watched: Request, request: Any, response: Any) -> Any:
     """The response with our headers; the request ends when Django closes it."""
     try:
+        # Our names and values are plain ASCII: what Django checks of a header takes longer than all
+        # else here. Where its table is not as expected, headers go in by its front door.
+        table = getattr(response.headers, "_store", None)
         for name, value in watched.headers():
-            response[name] = value
+            if type(table) is dict:
+                table[name.lower()] = (name, value)
+            else:
+                response[name] = value
         closers = getattr(response, "_resource_closers", None)
         if isinstance(closers, list):
             closers.append(_Closer(watched, request, response))
@@ -96,8 +102,13 @@ def _nothing() -> None:
 
 
 def _end(watched: Request, request: Any, status: int) -> None:
-    method = guarded(lambda: request.method)
-    watched.end(method, guarded(lambda: _route(request)), status)
+    method, route = "", ""
+    try:
+        method = request.method
+        route = _route(request)
+    except Exception:
+        pass
+    watched.end(method, route, status)
 
 
 def _route(request: Any) -> str:
