@@ -1,5 +1,6 @@
 """What memwatch adds to a pod: the agent's memory, CPU and start, and the hooks' start.
 
+The hooks are those of `make hooks`, in a folder that is not written, as a pod mounts them.
 An agent watches one Node service with the hook for --seconds; its memory and CPU are read from
 /proc. Then each interpreter is started --rounds times with the hook and without, in turn: told is
 the median of both and of the difference, in wall time and in CPU time of the process.
@@ -7,7 +8,6 @@ the median of both and of the difference, in wall time and in CPU time of the pr
 
 import argparse
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from pathlib import Path
 from bench._agent import MIB, agent, target
 from tests.support import runtimes
 from tests.support.processes import running, wait_until
-from tests.support.stack import APPS, HOOK_PATH, NODE_HOOK
+from tests.support.stack import APPS, NODE_HOOK
 
 #: Imports and the first looks at /proc are over by then; what follows is idling.
 SETTLE_SECONDS = 10.0
@@ -58,10 +58,19 @@ def hook_costs(rounds: int) -> None:
         for major in (*runtimes.NODE_MAJORS, runtimes.NEXT_NODE_MAJOR):
             if binary := runtimes.node(major):
                 row(f"Node {major}", [binary, "-e", "0"], node, rounds)
-        python = sockets | {"PYTHONPATH": HOOK_PATH}
+        hooks = collected(Path(folder)) / "python"
+        path = f"{hooks}/bootstrap:{hooks}"
+        python = sockets | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         for minor in runtimes.PYTHON_MINORS:
             if binary := runtimes.python(minor):
                 row(f"CPython {minor}", [binary, "-c", "pass"], python, rounds)
+
+
+def collected(folder: Path) -> Path:
+    """The hooks as the init container copies them."""
+    collect = [sys.executable, runtimes.ROOT / "deploy" / "docker" / "hooks.py", "collect"]
+    subprocess.run([*collect, runtimes.ROOT, folder / "hooks"], check=True)
+    return folder / "hooks"
 
 
 def row(name: str, command: Sequence[str | Path], env: Mapping[str, str], rounds: int) -> None:
@@ -132,16 +141,13 @@ def init_cost() -> None:
     """What the init container does: hooks for all interpreters copied to a volume."""
     deploy = runtimes.ROOT / "deploy" / "docker"
     with tempfile.TemporaryDirectory(prefix="mw-sidecar-") as folder:
-        hooks, copied = Path(folder) / "hooks", Path(folder) / "copied"
-        collect = [deploy / "hooks.py", "collect", runtimes.ROOT, hooks]
-        subprocess.run([sys.executable, *collect], check=True)
+        hooks, copied = collected(Path(folder)), Path(folder) / "copied"
         taken = started([sys.executable, "-I", deploy / "copy_hooks.py", hooks, copied], {})
         wait_until(copied.exists, 5)
         size = sum(path.stat().st_size for path in copied.rglob("*") if path.is_file())
         print("\n| the init container | |\n|---|---|")
         print(f"| copies MiB | {size / MIB:.1f} |")
         print(f"| wall ms / CPU ms | {taken.wall_ms:.0f} / {taken.cpu_ms:.0f} |")
-        shutil.rmtree(hooks)
 
 
 def main() -> None:

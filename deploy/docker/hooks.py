@@ -25,7 +25,7 @@ def collect(source: Path, to: Path) -> None:
         shutil.copy2(file, to / "node")
     compiled = source / "build" / "hooks"
     if compiled.is_dir():
-        shutil.copytree(compiled, to, dirs_exist_ok=True, ignore=_SKIPPED)
+        shutil.copytree(compiled, to, dirs_exist_ok=True)  # bytecode too, of all interpreters
 
 
 def lend(hooks: Path, environment: Path) -> None:

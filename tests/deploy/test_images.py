@@ -40,6 +40,16 @@ def test_hooks_of_both_runtimes(tmp_path):
     assert done.stdout.startswith(str(hooks))
 
 
+def test_bytecode_goes_along(tmp_path):
+    """What was compiled by `make hooks` is in the folder, bytecode too, over the plain sources."""
+    source, cache = tmp_path / "source", "python/memwatch_hook/__pycache__"
+    for folder in ("hook/memwatch_hook", "hook/bootstrap", "hook/node", f"build/hooks/{cache}"):
+        (source / folder).mkdir(parents=True)
+    (source / "build/hooks" / cache / "wire.cpython-313.pyc").touch()
+    load("hooks").collect(source, tmp_path / "to")
+    assert (tmp_path / "to" / cache / "wire.cpython-313.pyc").exists()
+
+
 def test_lent_to_the_agent(tmp_path):
     """The agent finds the Python hook's package, and the addon beside its driver."""
     hooks, environment = tmp_path / "hooks", tmp_path / "venv"

@@ -39,6 +39,8 @@ def test_without_a_compiler_everything_is_there_but_the_walker(tmp_path):
     env = {"PATH": "/nowhere", "HOME": "/nowhere"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert "no C walker: there is no C compiler on the PATH" in done.stdout
+    tag = sys.implementation.cache_tag
+    assert (tmp_path / "memwatch_hook" / "__pycache__" / f"server.{tag}.pyc").exists()
     said = asked(python, tmp_path)
     assert said == "python the C walker was not built for this interpreter"
 
