@@ -108,7 +108,8 @@ class Figures:
         return None
 
 
-def _described(target: targets_pb2.Target, heap: HeapFigures) -> targets_pb2.Target:
+def _described(target: targets_pb2.Target, heap: HeapFigures | None) -> targets_pb2.Target:
     """The target with what its hook alone can tell: threads have no names before Node 24."""
-    target.worker_threads = max(target.worker_threads, min(heap.workers or 0, MAX_WORKERS))
+    workers = heap.workers or 0 if heap else 0
+    target.worker_threads = max(target.worker_threads, min(workers, MAX_WORKERS))
     return target

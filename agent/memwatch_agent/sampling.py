@@ -48,6 +48,10 @@ class Sampler:
             sample.heap_used_bytes = heap.used_bytes
         if heap is not None and heap.limit_bytes is not None:
             sample.heap_limit_bytes = heap.limit_bytes
+        if heap is not None and heap.external_bytes is not None:
+            sample.external_bytes = heap.external_bytes
+        if heap is not None and heap.resources is not None:
+            sample.resources = heap.resources
         return sample
 
     def _add_cgroup(self, sample: common_pb2.MemorySample, pid: int) -> None:

@@ -141,6 +141,8 @@ class MemorySample:
     heap_used_bytes: int | None = None
     heap_limit_bytes: int | None = None
     cpu_millis: int | None = None
+    external_bytes: int | None = None
+    resources: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

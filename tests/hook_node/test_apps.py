@@ -48,3 +48,5 @@ async def test_worker_threads_are_told(tmp_path):
     assert forked.notes == blocking.notes
     assert "worker threads are not in it; there are 3 of them" in forked.notes[0]
     assert figures.workers == 3
+    assert figures.external_bytes
+    assert figures.resources

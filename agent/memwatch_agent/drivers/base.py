@@ -102,6 +102,9 @@ class HeapFigures:
     objects: int | None = None
     #: Worker threads of Node, as its hook counts them.
     workers: int | None = None
+    #: Node: memory that objects hold outside the heap, and what keeps the event loop alive.
+    external_bytes: int | None = None
+    resources: int | None = None
     #: Which walker a Python hook has: "c", or "python", whose child copies the heap.
     walker: str = ""
 

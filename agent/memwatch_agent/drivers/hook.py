@@ -213,6 +213,8 @@ class HookLink:
             limit_bytes=amount(heap.get("heap_limit_bytes")),
             objects=amount(stats.get("gc_objects")),
             workers=amount(stats.get("workers")),
+            external_bytes=amount(memory.get("external_bytes")),
+            resources=_sum(stats.get("resources")),
         )
 
     async def capture(self, sink: Sink, report: Report) -> CaptureFacts:
@@ -388,6 +390,13 @@ def believed(value: object) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if 0 <= value < MAX_FIGURE else None
     return None
+
+
+def _sum(counts: object) -> int | None:
+    """Of all counts that the hook told; None where it told none."""
+    if not isinstance(counts, dict):
+        return None
+    return sum(amount(one) or 0 for one in counts.values())
 
 
 def amount(value: object) -> int | None:

@@ -159,6 +159,9 @@ def _show(out: "Output", target: "Target") -> None:
             ("Capture", ways(target)),
             ("RSS", _bytes(target, "rss_bytes")),
             ("Heap used", _bytes(target, "heap_used_bytes")),
+            ("Heap limit", _bytes(target, "heap_limit_bytes")),
+            ("External", _bytes(target, "external_bytes")),
+            ("Resources", str(memory.resources) if memory.HasField("resources") else ""),
             ("Cgroup", _cgroup(target)),
             (
                 "CPU time",
@@ -180,6 +183,10 @@ def _memory_line(target: "Target") -> str:
     for name, field in (("rss", "rss_bytes"), ("heap", "heap_used_bytes"), ("pss", "pss_bytes")):
         if target.memory.HasField(field):
             parts.append(f"{name} {_bytes(target, field)}")
+    if target.memory.HasField("external_bytes"):
+        parts.append(f"external {_bytes(target, 'external_bytes')}")
+    if target.memory.HasField("resources"):
+        parts.append(f"resources {target.memory.resources}")
     if cgroup := _cgroup(target):
         parts.append(f"cgroup {cgroup}")
     return "  ".join(parts)

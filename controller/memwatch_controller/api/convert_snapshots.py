@@ -52,6 +52,8 @@ _SAMPLE_FIGURES = (
     "heap_used_bytes",
     "heap_limit_bytes",
     "cpu_millis",
+    "external_bytes",
+    "resources",
 )
 _COST_FIGURES = (
     "pause_millis",

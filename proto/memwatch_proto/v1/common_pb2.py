@@ -25,31 +25,31 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ememwatch_proto/v1/common.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x03\n\x0cMemorySample\x12/\n\x0bsample_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\trss_bytes\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x16\n\tpss_bytes\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\x1f\n\x12\x63group_usage_bytes\x18\x04 \x01(\x04H\x02\x88\x01\x01\x12\x1f\n\x12\x63group_limit_bytes\x18\x05 \x01(\x04H\x03\x88\x01\x01\x12\x1c\n\x0fheap_used_bytes\x18\x06 \x01(\x04H\x04\x88\x01\x01\x12\x1d\n\x10heap_limit_bytes\x18\x07 \x01(\x04H\x05\x88\x01\x01\x12\x17\n\ncpu_millis\x18\x08 \x01(\x04H\x06\x88\x01\x01\x42\x0c\n\n_rss_bytesB\x0c\n\n_pss_bytesB\x15\n\x13_cgroup_usage_bytesB\x15\n\x13_cgroup_limit_bytesB\x12\n\x10_heap_used_bytesB\x13\n\x11_heap_limit_bytesB\r\n\x0b_cpu_millis\"\xa3\x02\n\x0b\x43\x61ptureCost\x12\x14\n\x0cpause_millis\x18\x01 \x01(\x04\x12.\n\x0cpause_source\x18\x02 \x01(\x0e\x32\x18.memwatch.v1.PauseSource\x12\x12\n\ncpu_millis\x18\x03 \x01(\x04\x12\x1a\n\x12\x65xtra_memory_bytes\x18\x04 \x01(\x04\x12\x18\n\x10rss_before_bytes\x18\x05 \x01(\x04\x12\x17\n\x0frss_after_bytes\x18\x06 \x01(\x04\x12\x17\n\x0f\x64uration_millis\x18\x07 \x01(\x04\x12*\n\x06manner\x18\x08 \x01(\x0e\x32\x1a.memwatch.v1.CaptureManner\x12&\n\x05tries\x18\t \x03(\x0b\x32\x17.memwatch.v1.CaptureTry\"\x94\x01\n\nCaptureTry\x12*\n\x06manner\x18\x01 \x01(\x0e\x32\x1a.memwatch.v1.CaptureManner\x12\x0f\n\x07\x66\x61ilure\x18\x02 \x01(\t\x12\x14\n\x0cpause_millis\x18\x03 \x01(\x04\x12\x17\n\x0f\x64uration_millis\x18\x04 \x01(\x04\x12\x1a\n\x12\x65xtra_memory_bytes\x18\x05 \x01(\x04*H\n\x07Runtime\x12\x17\n\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x10\n\x0cRUNTIME_NODE\x10\x01\x12\x12\n\x0eRUNTIME_PYTHON\x10\x02*`\n\x0cSnapshotKind\x12\x1d\n\x19SNAPSHOT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12SNAPSHOT_KIND_HEAP\x10\x01\x12\x19\n\x15SNAPSHOT_KIND_PROFILE\x10\x02*\xed\x01\n\x0bProfileKind\x12\x1c\n\x18PROFILE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12PROFILE_KIND_TYPES\x10\x01\x12\x1c\n\x18PROFILE_KIND_ALLOCATIONS\x10\x02\x12\x17\n\x13PROFILE_KIND_NATIVE\x10\x03\x12\x19\n\x15PROFILE_KIND_SAMPLING\x10\x04\x12!\n\x1dPROFILE_KIND_NODE_ALLOCATIONS\x10\x05\x12\x16\n\x12PROFILE_KIND_STATS\x10\x06\x12\x1b\n\x17PROFILE_KIND_NEAR_LIMIT\x10\x07*W\n\nCaptureWay\x12\x1b\n\x17\x43\x41PTURE_WAY_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41PTURE_WAY_HOOK\x10\x01\x12\x16\n\x12\x43\x41PTURE_WAY_ATTACH\x10\x02*g\n\rCaptureManner\x12\x1e\n\x1a\x43\x41PTURE_MANNER_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41PTURE_MANNER_FORKED\x10\x01\x12\x1b\n\x17\x43\x41PTURE_MANNER_BLOCKING\x10\x02*k\n\tPauseMode\x12\x1a\n\x16PAUSE_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPAUSE_MODE_AUTO\x10\x01\x12\x14\n\x10PAUSE_MODE_NEVER\x10\x02\x12\x17\n\x13PAUSE_MODE_BLOCKING\x10\x03*b\n\x0bPauseSource\x12\x1c\n\x18PAUSE_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14PAUSE_SOURCE_RUNTIME\x10\x01\x12\x1b\n\x17PAUSE_SOURCE_ROUND_TRIP\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ememwatch_proto/v1/common.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x03\n\x0cMemorySample\x12/\n\x0bsample_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\trss_bytes\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x16\n\tpss_bytes\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\x1f\n\x12\x63group_usage_bytes\x18\x04 \x01(\x04H\x02\x88\x01\x01\x12\x1f\n\x12\x63group_limit_bytes\x18\x05 \x01(\x04H\x03\x88\x01\x01\x12\x1c\n\x0fheap_used_bytes\x18\x06 \x01(\x04H\x04\x88\x01\x01\x12\x1d\n\x10heap_limit_bytes\x18\x07 \x01(\x04H\x05\x88\x01\x01\x12\x17\n\ncpu_millis\x18\x08 \x01(\x04H\x06\x88\x01\x01\x12\x1b\n\x0e\x65xternal_bytes\x18\t \x01(\x04H\x07\x88\x01\x01\x12\x16\n\tresources\x18\n \x01(\x04H\x08\x88\x01\x01\x42\x0c\n\n_rss_bytesB\x0c\n\n_pss_bytesB\x15\n\x13_cgroup_usage_bytesB\x15\n\x13_cgroup_limit_bytesB\x12\n\x10_heap_used_bytesB\x13\n\x11_heap_limit_bytesB\r\n\x0b_cpu_millisB\x11\n\x0f_external_bytesB\x0c\n\n_resources\"\xa3\x02\n\x0b\x43\x61ptureCost\x12\x14\n\x0cpause_millis\x18\x01 \x01(\x04\x12.\n\x0cpause_source\x18\x02 \x01(\x0e\x32\x18.memwatch.v1.PauseSource\x12\x12\n\ncpu_millis\x18\x03 \x01(\x04\x12\x1a\n\x12\x65xtra_memory_bytes\x18\x04 \x01(\x04\x12\x18\n\x10rss_before_bytes\x18\x05 \x01(\x04\x12\x17\n\x0frss_after_bytes\x18\x06 \x01(\x04\x12\x17\n\x0f\x64uration_millis\x18\x07 \x01(\x04\x12*\n\x06manner\x18\x08 \x01(\x0e\x32\x1a.memwatch.v1.CaptureManner\x12&\n\x05tries\x18\t \x03(\x0b\x32\x17.memwatch.v1.CaptureTry\"\x94\x01\n\nCaptureTry\x12*\n\x06manner\x18\x01 \x01(\x0e\x32\x1a.memwatch.v1.CaptureManner\x12\x0f\n\x07\x66\x61ilure\x18\x02 \x01(\t\x12\x14\n\x0cpause_millis\x18\x03 \x01(\x04\x12\x17\n\x0f\x64uration_millis\x18\x04 \x01(\x04\x12\x1a\n\x12\x65xtra_memory_bytes\x18\x05 \x01(\x04*H\n\x07Runtime\x12\x17\n\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x10\n\x0cRUNTIME_NODE\x10\x01\x12\x12\n\x0eRUNTIME_PYTHON\x10\x02*`\n\x0cSnapshotKind\x12\x1d\n\x19SNAPSHOT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12SNAPSHOT_KIND_HEAP\x10\x01\x12\x19\n\x15SNAPSHOT_KIND_PROFILE\x10\x02*\xed\x01\n\x0bProfileKind\x12\x1c\n\x18PROFILE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12PROFILE_KIND_TYPES\x10\x01\x12\x1c\n\x18PROFILE_KIND_ALLOCATIONS\x10\x02\x12\x17\n\x13PROFILE_KIND_NATIVE\x10\x03\x12\x19\n\x15PROFILE_KIND_SAMPLING\x10\x04\x12!\n\x1dPROFILE_KIND_NODE_ALLOCATIONS\x10\x05\x12\x16\n\x12PROFILE_KIND_STATS\x10\x06\x12\x1b\n\x17PROFILE_KIND_NEAR_LIMIT\x10\x07*W\n\nCaptureWay\x12\x1b\n\x17\x43\x41PTURE_WAY_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41PTURE_WAY_HOOK\x10\x01\x12\x16\n\x12\x43\x41PTURE_WAY_ATTACH\x10\x02*g\n\rCaptureManner\x12\x1e\n\x1a\x43\x41PTURE_MANNER_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41PTURE_MANNER_FORKED\x10\x01\x12\x1b\n\x17\x43\x41PTURE_MANNER_BLOCKING\x10\x02*k\n\tPauseMode\x12\x1a\n\x16PAUSE_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPAUSE_MODE_AUTO\x10\x01\x12\x14\n\x10PAUSE_MODE_NEVER\x10\x02\x12\x17\n\x13PAUSE_MODE_BLOCKING\x10\x03*b\n\x0bPauseSource\x12\x1c\n\x18PAUSE_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14PAUSE_SOURCE_RUNTIME\x10\x01\x12\x1b\n\x17PAUSE_SOURCE_ROUND_TRIP\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memwatch_proto.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RUNTIME']._serialized_start=921
-  _globals['_RUNTIME']._serialized_end=993
-  _globals['_SNAPSHOTKIND']._serialized_start=995
-  _globals['_SNAPSHOTKIND']._serialized_end=1091
-  _globals['_PROFILEKIND']._serialized_start=1094
-  _globals['_PROFILEKIND']._serialized_end=1331
-  _globals['_CAPTUREWAY']._serialized_start=1333
-  _globals['_CAPTUREWAY']._serialized_end=1420
-  _globals['_CAPTUREMANNER']._serialized_start=1422
-  _globals['_CAPTUREMANNER']._serialized_end=1525
-  _globals['_PAUSEMODE']._serialized_start=1527
-  _globals['_PAUSEMODE']._serialized_end=1634
-  _globals['_PAUSESOURCE']._serialized_start=1636
-  _globals['_PAUSESOURCE']._serialized_end=1734
+  _globals['_RUNTIME']._serialized_start=1007
+  _globals['_RUNTIME']._serialized_end=1079
+  _globals['_SNAPSHOTKIND']._serialized_start=1081
+  _globals['_SNAPSHOTKIND']._serialized_end=1177
+  _globals['_PROFILEKIND']._serialized_start=1180
+  _globals['_PROFILEKIND']._serialized_end=1417
+  _globals['_CAPTUREWAY']._serialized_start=1419
+  _globals['_CAPTUREWAY']._serialized_end=1506
+  _globals['_CAPTUREMANNER']._serialized_start=1508
+  _globals['_CAPTUREMANNER']._serialized_end=1611
+  _globals['_PAUSEMODE']._serialized_start=1613
+  _globals['_PAUSEMODE']._serialized_end=1720
+  _globals['_PAUSESOURCE']._serialized_start=1722
+  _globals['_PAUSESOURCE']._serialized_end=1820
   _globals['_MEMORYSAMPLE']._serialized_start=81
-  _globals['_MEMORYSAMPLE']._serialized_end=474
-  _globals['_CAPTURECOST']._serialized_start=477
-  _globals['_CAPTURECOST']._serialized_end=768
-  _globals['_CAPTURETRY']._serialized_start=771
-  _globals['_CAPTURETRY']._serialized_end=919
+  _globals['_MEMORYSAMPLE']._serialized_end=560
+  _globals['_CAPTURECOST']._serialized_start=563
+  _globals['_CAPTURECOST']._serialized_end=854
+  _globals['_CAPTURETRY']._serialized_start=857
+  _globals['_CAPTURETRY']._serialized_end=1005
 # @@protoc_insertion_point(module_scope)

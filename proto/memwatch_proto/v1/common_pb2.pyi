@@ -86,7 +86,7 @@ PAUSE_SOURCE_RUNTIME: PauseSource
 PAUSE_SOURCE_ROUND_TRIP: PauseSource
 
 class MemorySample(_message.Message):
-    __slots__ = ("sample_time", "rss_bytes", "pss_bytes", "cgroup_usage_bytes", "cgroup_limit_bytes", "heap_used_bytes", "heap_limit_bytes", "cpu_millis")
+    __slots__ = ("sample_time", "rss_bytes", "pss_bytes", "cgroup_usage_bytes", "cgroup_limit_bytes", "heap_used_bytes", "heap_limit_bytes", "cpu_millis", "external_bytes", "resources")
     SAMPLE_TIME_FIELD_NUMBER: _ClassVar[int]
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     PSS_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +95,8 @@ class MemorySample(_message.Message):
     HEAP_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     HEAP_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     CPU_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
     sample_time: _timestamp_pb2.Timestamp
     rss_bytes: int
     pss_bytes: int
@@ -103,7 +105,9 @@ class MemorySample(_message.Message):
     heap_used_bytes: int
     heap_limit_bytes: int
     cpu_millis: int
-    def __init__(self, sample_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rss_bytes: _Optional[int] = ..., pss_bytes: _Optional[int] = ..., cgroup_usage_bytes: _Optional[int] = ..., cgroup_limit_bytes: _Optional[int] = ..., heap_used_bytes: _Optional[int] = ..., heap_limit_bytes: _Optional[int] = ..., cpu_millis: _Optional[int] = ...) -> None: ...
+    external_bytes: int
+    resources: int
+    def __init__(self, sample_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rss_bytes: _Optional[int] = ..., pss_bytes: _Optional[int] = ..., cgroup_usage_bytes: _Optional[int] = ..., cgroup_limit_bytes: _Optional[int] = ..., heap_used_bytes: _Optional[int] = ..., heap_limit_bytes: _Optional[int] = ..., cpu_millis: _Optional[int] = ..., external_bytes: _Optional[int] = ..., resources: _Optional[int] = ...) -> None: ...
 
 class CaptureCost(_message.Message):
     __slots__ = ("pause_millis", "pause_source", "cpu_millis", "extra_memory_bytes", "rss_before_bytes", "rss_after_bytes", "duration_millis", "manner", "tries")
