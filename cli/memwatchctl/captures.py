@@ -33,10 +33,12 @@ def follow(
     display: Display,
     on_snapshot: Callable[["Snapshot"], None] = lambda _: None,
     clock: Callable[[], float] = time.time,
+    on_tick: Callable[["Session"], None] = lambda _: None,
 ) -> "Session":
     """Follows a session until it has succeeded; a Ctrl-C cancels it.
 
-    `on_snapshot` is told of each snapshot once, as soon as it is stored.
+    `on_snapshot` is told of each snapshot once, as soon as it is stored; `on_tick` of the
+    session as it is, several times a second.
 
     Raises:
         SessionError: it failed or was cancelled by somebody else.
@@ -51,6 +53,7 @@ def follow(
                 if snapshot.id not in told:
                     told.add(snapshot.id)
                     on_snapshot(snapshot)
+            on_tick(last)
     except KeyboardInterrupt:
         raise InterruptError(_cancel(controller, session.id, display)) from None
     except Terminated as terminated:

@@ -26,6 +26,9 @@ from typing import Any
 #: Time to end after SIGTERM: the agent closes an inspector, the controller its database.
 GRACE_SECONDS = 10.0
 
+#: For the command at the end, which waits until the last request to something has ended.
+LAST_SECONDS = 300.0
+
 #: A program that ran this long has recovered: its next end counts as the first.
 HEALTHY_SECONDS = 60.0
 
@@ -60,11 +63,13 @@ class Orders:
         programs: what to run, in this order; they are stopped in the other.
         restart: whether a program that ends is started again.
         remove: folder to remove at the end; empty for none.
+        at_end: a command to run last, once all programs are stopped; empty for none.
     """
 
     programs: Sequence[Program]
     restart: bool = False
     remove: str = ""
+    at_end: Sequence[str] = ()
 
     def to_json(self) -> str:
         """One line."""
@@ -74,7 +79,8 @@ class Orders:
     def from_json(cls, line: str) -> "Orders":
         """The orders of a line."""
         value: dict[str, Any] = json.loads(line)
-        return cls([Program(**p) for p in value["programs"]], value["restart"], value["remove"])
+        programs = [Program(**program) for program in value["programs"]]
+        return cls(programs, value["restart"], value["remove"], value["at_end"])
 
 
 def pause_before_restart(ends_in_a_row: int) -> float:
@@ -109,8 +115,21 @@ class Guardian:
                 self._start_due()
         finally:
             self._stop_all()
+            if self._orders.at_end:
+                self._last()
             if self._orders.remove:
                 shutil.rmtree(self._orders.remove, ignore_errors=True)
+
+    def _last(self) -> None:
+        """Runs the last command; without a terminal that may be gone."""
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                list(self._orders.at_end),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                check=False,
+                timeout=LAST_SECONDS,
+            )
 
     def _wait(self, stop: int) -> bool:
         """Waits for an end or for the next start that is due; whether to stop."""

@@ -182,9 +182,9 @@ def agent(program: AgentProgram) -> Iterator[Agent]:
 
 
 @contextlib.contextmanager
-def controller(program: AgentProgram) -> Iterator[Controller]:
-    """A private controller with one agent."""
-    with _household(program, with_controller=True) as (household, folder):
+def controller(program: AgentProgram, at_end: Sequence[str] = ()) -> Iterator[Controller]:
+    """A private controller with one agent; `at_end` is run last, whatever happens to this."""
+    with _household(program, True, at_end) as (household, folder):
         household.wait_serving("controller", folder.controller)
         household.start("agent")
         household.wait_serving("agent", folder.agent)
@@ -233,7 +233,9 @@ def not_a_target(pid: int, doing: str) -> str:
 
 
 @contextlib.contextmanager
-def _household(program: AgentProgram, with_controller: bool) -> Iterator[tuple[Household, Folder]]:
+def _household(
+    program: AgentProgram, with_controller: bool, at_end: Sequence[str] = ()
+) -> Iterator[tuple[Household, Folder]]:
     """Starts the programs; they and their folder are gone after the block."""
     folder = Folder(_make_folder())
     try:
@@ -241,7 +243,7 @@ def _household(program: AgentProgram, with_controller: bool) -> Iterator[tuple[H
         programs = [program(folder, with_controller)]
         if with_controller:
             programs.insert(0, _controller_program(folder))
-        orders = Orders(programs, remove=str(folder.path))
+        orders = Orders(programs, remove=str(folder.path), at_end=at_end)
         with Household(orders, _environment()) as household:
             try:
                 yield household, folder

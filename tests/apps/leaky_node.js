@@ -2,7 +2,7 @@
 // A small service that leaks on purpose: each GET /leak keeps N objects of class
 // LeakedReport in a module-level Map, for ever. Everything else is well behaved.
 //
-//   node leaky_node.js [PORT]      PORT 0 (the default) takes a free one
+//   node leaky_node.js [PORT [ADDRESS]]      PORT 0 (the default) takes a free one, on loopback
 //
 //   GET /          ok
 //   GET /leak?n=N  keeps N more (1000), answers {"leaked": total}
@@ -63,6 +63,6 @@ const server = http.createServer((request, response) => {
   }
 });
 
-server.listen(Number(process.argv[2] || process.env.PORT || 0), '127.0.0.1', () => {
+server.listen(Number(process.argv[2] || process.env.PORT || 0), process.argv[3] || '127.0.0.1', () => {
   console.log(`listening on http://127.0.0.1:${server.address().port} pid ${process.pid}`);
 });

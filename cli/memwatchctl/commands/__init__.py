@@ -32,6 +32,7 @@ TABLE: Mapping[str, Entry] = {
     "internal-snapshot": Entry(
         _CAPTURING, "internal_snapshot", "One snapshot of the one process of this container."
     ),
+    "isolate": Entry(_CAPTURING, "isolate", "Changes around a service: list, undo."),
     "targets": Entry(_LOOKING, "targets", "Processes that can be captured."),
     "sessions": Entry(_LOOKING, "sessions", "Timed captures: list, follow, cancel."),
     "snapshots": Entry(_LOOKING, "snapshots", "Stored snapshots: list, download, upload."),

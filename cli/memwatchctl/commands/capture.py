@@ -1,19 +1,21 @@
 """`memwatchctl capture`: snapshots before and after, and what grew."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from memwatchctl import app, durations, images, verdicts
+from memwatchctl import app, durations, images, isolating, verdicts
 from memwatchctl.options import command as declare
 from memwatchctl.options import millis
 
 if TYPE_CHECKING:
-    from memwatch_proto.v1.sessions_pb2 import SessionPlan
+    from memwatch_proto.v1.sessions_pb2 import Session, SessionPlan
     from memwatch_proto.v1.targets_pb2 import TargetSelector
     from memwatchctl.client import Controller
+    from memwatchctl.isolation import Isolation
 
 STRATEGIES = ("local", "docker", "k8s")
 KINDS = ("heap",)
@@ -49,6 +51,7 @@ class Wish:
     top: int
     fail_on: str | None
     agent_image: str
+    isolation: isolating.Isolation
 
     @property
     def is_private(self) -> bool:
@@ -152,6 +155,7 @@ class Wish:
     help="Exit code 9 on this verdict or a worse one, for CI.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=15, help="Classes shown.")
+@isolating.options
 @click.pass_context
 def command(context: click.Context, /, target: str, **flags: Any) -> None:
     """Take a snapshot, wait, take another, and say what grew.
@@ -168,8 +172,10 @@ def command(context: click.Context, /, target: str, **flags: Any) -> None:
       memwatchctl capture shop --timeframe 2h --detach
       memwatchctl capture --pid 4711 --timeframe 2m
       memwatchctl capture --strategy docker --container-id 4f5e1a --timeframe 3
+      memwatchctl capture --strategy docker --container-id shop --isolate replace
     """
-    wish = Wish(**flags)
+    wish = Wish(isolation=isolating.Isolation.taken(flags), **flags)
+    wish.isolation.check(wish.strategy or "")
     if wish.is_private:
         _capture_privately(context, target, wish)
     elif wish.strategy == "docker" and wish.pid is None and not wish.labels:
@@ -213,24 +219,52 @@ def _capture_privately(context: click.Context, word: str, wish: Wish) -> None:
 
 def _capture_in_docker(context: click.Context, word: str, wish: Wish) -> None:
     """With an agent beside the container: one that is there, else a helper of our own."""
-    from memwatchctl import containers, engines, private, selectors, strategies
+    from memwatchctl import containers, engines, isolation, strategies
 
     selector = _selector(word, wish)
-    missed = strategies.missed(lambda: app.controller(context, wish.dashboard_url), selector)
-    if missed is None:
-        _capture(context, word, wish)
-        return
+    missed = None
+    if not wish.isolation.is_wanted:
+        missed = strategies.missed(lambda: app.controller(context, wish.dashboard_url), selector)
+        if missed is None:
+            _capture(context, word, wish)
+            return
     named = containers.named(selector)
     _check_private(wish)
     with engines.engine(instead_of=missed) as client:
         engines.sweep(client)
+        isolation.sweep(client, wish.agent_image, app.note)
         container = engines.find(client, named)
-        app.note(f"starting an agent beside container {container.short_id} ({container.name})")
-        program = containers.agent(str(container.id), wish.agent_image)
-    with private.controller(program) as controller:
-        target = containers.service_process(controller, str(container.id), selector.ids)
+        change = None
+        if wish.isolation.is_wanted:
+            settings = wish.isolation.for_docker(wish.agent_image)
+            change = isolation.decided(str(container.id), settings, app.note)
+            if wish.isolation.dry_run:
+                isolation.show(app.output(context), *change.prepared(client))
+                return
+            change.prepared(client)  # refused before anything is started
+    app.note(f"starting an agent beside container {container.short_id} ({container.name})")
+    _capture_container(context, str(container.id), selector.ids, wish, change)
+
+
+def _capture_container(
+    context: click.Context,
+    container_id: str,
+    ids: "Sequence[str]",
+    wish: Wish,
+    change: "Isolation | None",
+) -> None:
+    """With a helper beside a container, out of its rotation where that is wished."""
+    from memwatchctl import containers, private, selectors
+
+    program = containers.agent(container_id, wish.agent_image)
+    with private.controller(program, change.undo_command if change else ()) as controller:
+        target = containers.service_process(controller, container_id, ids)
         plan = _plan(selectors.selector(f"id/{target.id}"), wish)
-        _capture_with(context, controller, plan, wish)
+        if change is None:
+            _capture_with(context, controller, plan, wish)
+            return
+        with change.aside() as following:
+            _capture_with(context, controller, plan, wish, following)
 
 
 def _check_private(wish: Wish) -> None:
@@ -250,7 +284,11 @@ def _check_private(wish: Wish) -> None:
 
 
 def _capture_with(
-    context: click.Context, controller: "Controller", plan: "SessionPlan", wish: Wish
+    context: click.Context,
+    controller: "Controller",
+    plan: "SessionPlan",
+    wish: Wish,
+    on_tick: "Callable[[Session], None]" = lambda _: None,
 ) -> None:
     """Through a private controller: the snapshots become files, and are uploaded where asked."""
     from memwatchctl import captures, results, saving, strategies
@@ -260,7 +298,7 @@ def _capture_with(
     session = strategies.create(controller, plan, wish.session_id)
     with display(app.no_color(context)) as shown:
         saver = saving.Saver(controller, session.id, wish.output_dir, shown)
-        session = captures.follow(controller, session, shown, saver.save)
+        session = captures.follow(controller, session, shown, saver.save, on_tick=on_tick)
     if wish.dashboard_url:
         with app.controller(context, wish.dashboard_url) as dashboard:
             results.upload(controller, session, dashboard)
