@@ -244,6 +244,13 @@ class Controller:
         )
         return self._call(self._sessions.CreateSession, request)
 
+    def preview_isolation(
+        self, plan: sessions_pb2.SessionPlan
+    ) -> list[sessions_pb2.IsolationPreview]:
+        """What a session with this plan would change around its targets."""
+        request = sessions_pb2.PreviewIsolationRequest(plan=plan)
+        return list(self._call(self._sessions.PreviewIsolation, request).pods)
+
     def cancel_session(self, session_id: str) -> sessions_pb2.Session:
         """Ends a session before its time."""
         request = sessions_pb2.CancelSessionRequest(id=session_id)

@@ -71,6 +71,7 @@ _CODES: Mapping[str, ExitCode] = {
     "CLUSTER_BUSY": ExitCode.BUSY,
     "NO_AGENT": ExitCode.REFUSED,
     "CANNOT_ATTACH": ExitCode.REFUSED,
+    "ISOLATION_REFUSED": ExitCode.REFUSED,
 }
 
 

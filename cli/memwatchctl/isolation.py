@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: A session's snapshot is waited for out of the rotation: time for the way out, besides draining.
 _MARGIN_SECONDS = 15.0
 
+#: States of a session that needs its target no more.
+_CAPTURED = ("analysing", "succeeded", "failed", "cancelled")
+
 #: The guardian waits so long for a command that is just ending to let go of its ledger.
 _UNDO_TRIES = 20
 
@@ -110,7 +113,10 @@ class Following:
         """Told the session as it is, again and again."""
         from memwatchctl.output import word
 
-        if word(session, "state") != "waiting" or not session.HasField("next_capture_time"):
+        state = word(session, "state")
+        if state in _CAPTURED and self.turns.is_aside:
+            self.turns.back()
+        if state != "waiting" or not session.HasField("next_capture_time"):
             return
         left = session.next_capture_time.ToMilliseconds() / 1000 - self.clock()
         if is_time_to_go_back(self.turns.is_aside, left, self.drain_seconds):

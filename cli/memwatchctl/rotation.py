@@ -368,14 +368,15 @@ def prepared(
 def _neighbours(client: "DockerClient", container: Mapping[str, Any]) -> list[str]:
     """The containers that share a container's network; our own helpers are none."""
     mode = f"container:{container['Id']}"
-    found = []
-    for other in client.containers.list(sparse=True, ignore_removed=True):
-        if other.labels.get(ROLE) == "helper":
-            continue
-        attributes = client.api.inspect_container(str(other.id))
-        if attributes["HostConfig"].get("NetworkMode") == mode:
-            found.append(replacement.name_of(attributes))
-    return found
+    return [
+        replacement.name_of(other.attrs)
+        for other in client.containers.list(ignore_removed=True)
+        if other.labels.get(ROLE) != "helper" and _network_mode(other.attrs) == mode
+    ]
+
+
+def _network_mode(container: Mapping[str, Any]) -> str:
+    return str(container["HostConfig"].get("NetworkMode"))
 
 
 @contextlib.contextmanager

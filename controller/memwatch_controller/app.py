@@ -64,6 +64,7 @@ from memwatch_controller.sessions.performing import Performer
 from memwatch_controller.sessions.phases import Phases
 from memwatch_controller.sessions.ports import NoBudgets
 from memwatch_controller.sessions.records import Records
+from memwatch_controller.sessions.rotations import Rotations
 from memwatch_controller.sessions.service import SessionLimits, SessionService
 from memwatch_controller.sessions.slots import Slots
 from memwatch_controller.sessions.watchdog import Watchdog
@@ -73,6 +74,7 @@ from memwatch_controller.snapshots.service import Snapshots
 from memwatch_controller.sources import asking
 from memwatch_controller.store.blobs import BlobStore
 from memwatch_controller.store.database import open_database
+from memwatch_controller.store.isolations import IsolationTable
 from memwatch_controller.store.metadata import Metadata
 from memwatch_controller.store.presence import Presence, open_presence
 from memwatch_controller.store.profiles import ProfileTable
@@ -194,6 +196,7 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
         slots = Slots(
             settings.max_captures, settings.max_captures_per_service, patience.busy_millis / 1000
         )
+        isolations = IsolationTable(database, _now)
         sessions = await _sessions(
             stack,
             settings,
@@ -205,6 +208,7 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
             slots,
             patience,
             cluster,
+            isolations,
         )
         profile_table = ProfileTable(database)
         profiles = await _profiles(stack, settings, profile_table, blobs, agents, registry, slots)
@@ -305,6 +309,7 @@ async def _sessions(
     slots: Slots,
     patience: Patience,
     cluster: Client | None,
+    isolations: IsolationTable,
 ) -> SessionService:
     """Sessions, with their engine at work."""
     lookup = Lookup(cluster) if cluster else None
@@ -312,12 +317,14 @@ async def _sessions(
     records = Records(metadata, feed, _now)
     engine = DbosEngine(_engine_url(settings), settings.host, presence, _share(settings))
     retry = Retry(patience, _now)
+    rotations = Rotations(None, isolations)
     phases = Phases(
         records=records,
         feed=feed,
         directory=registry,
         captures=snapshots,
         slots=slots,
+        rotations=rotations,
         retry=retry,
         patience=patience,
         budgets=Budgets(lookup) if lookup else NoBudgets(),
@@ -337,6 +344,7 @@ async def _sessions(
         feed=feed,
         engine=engine,
         targets=registry,
+        rotations=rotations,
         captures=snapshots,
         workloads=ClusterTargets(lookup, registry),
         limits=SessionLimits(open_sessions=settings.max_sessions),

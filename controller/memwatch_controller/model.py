@@ -394,6 +394,25 @@ class Report:
     json: str
 
 
+class IsolationMode(StrEnum):
+    """How a pod leaves its service for a snapshot."""
+
+    NONE = "none"
+    READINESS = "readiness"  # its readiness gate goes False
+    DETACH = "detach"  # a replacement serves, and it is deleted afterwards
+    AUTO = "auto"  # detach where it can be had, else readiness, else refused
+
+
+@dataclass(frozen=True, slots=True)
+class IsolationWish:
+    """How a session's pods are kept from being missed; 0 stands for the default."""
+
+    mode: IsolationMode = IsolationMode.NONE
+    drain_millis: int = 15_000
+    ready_millis: int = 300_000
+    orphan_millis: int = 300_000
+
+
 @dataclass(frozen=True, slots=True)
 class SessionPlan:
     """What a session is to do. Defaults are filled in: `snapshots` and `max_parallel` ≥ 1."""
@@ -413,6 +432,7 @@ class SessionPlan:
     pause: PauseMode = PauseMode.ANY
     pick: PodPick = PodPick.ANY
     beside_newest: bool = False
+    isolation: IsolationWish = field(default_factory=IsolationWish)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     CLUSTER_BUSY = "CLUSTER_BUSY"
     NO_AGENT = "NO_AGENT"
     CANNOT_ATTACH = "CANNOT_ATTACH"
+    ISOLATION_REFUSED = "ISOLATION_REFUSED"
 
 
 @dataclass(frozen=True)

@@ -394,6 +394,14 @@ class Sessions(_Service, sessions_pb2_grpc.SessionServiceServicer):
             if session.state in FINISHED:
                 return
 
+    def PreviewIsolation(self, request, context):
+        self.enter("PreviewIsolation", request, context)
+        steps = ["pod shop/web-1: metadata.labels.app: web -> absent", "capture"]
+        preview = S.IsolationPreview(
+            namespace="shop", pod="web-1", mode=S.ISOLATION_MODE_DETACH, steps=steps
+        )
+        return S.PreviewIsolationResponse(pods=[preview])
+
     def CancelSession(self, request, context):
         self.enter("CancelSession", request, context)
         with self.fake.changed:

@@ -193,6 +193,9 @@ def _capture(context: click.Context, word: str, wish: Wish) -> None:
     selector = _selector(word, wish)
     with app.controller(context, wish.dashboard_url) as controller:
         selector = strategies.narrowed(controller, selector, wish.strategy or "")
+        if wish.isolation.dry_run:
+            wish.isolation.preview(out, controller, _plan(selector, wish))
+            return
         session = strategies.create(controller, _plan(selector, wish), wish.session_id)
         if wish.detach:
             out.identifier("session_id", session.id)
@@ -348,4 +351,5 @@ def _plan(selector: "TargetSelector", wish: Wish) -> "SessionPlan":
         pause=f"PAUSE_MODE_{(wish.pause or 'unspecified').upper()}",
         service=wish.service_name,
         strategy=wish.strategy or "",
+        isolation=wish.isolation.for_pods(),
     )

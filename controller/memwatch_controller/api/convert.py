@@ -4,6 +4,7 @@ With `convert_snapshots` the only place that knows both protobuf and our own val
 """
 
 from memwatch_controller import model
+from memwatch_controller.api import convert_isolations
 from memwatch_controller.api.convert_snapshots import (
     pause_mode_from_pb,
     pause_mode_to_pb,
@@ -189,6 +190,7 @@ def plan_from_pb(message: sessions_pb2.SessionPlan) -> model.SessionPlan:
         strategy=message.strategy,
         pick=_PICKS.get(message.pick, model.PodPick.ANY),
         beside_newest=message.beside_newest,
+        isolation=convert_isolations.wish_from_pb(message.isolation),
     )
 
 
@@ -210,6 +212,7 @@ def plan_to_pb(plan: model.SessionPlan) -> sessions_pb2.SessionPlan:
         strategy=plan.strategy,
         pick=_PICKS_BACK[plan.pick],
         beside_newest=plan.beside_newest,
+        isolation=convert_isolations.wish_to_pb(plan.isolation),
     )
 
 

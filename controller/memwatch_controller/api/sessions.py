@@ -5,7 +5,8 @@ from typing import Any
 
 import structlog
 
-from memwatch_controller.api import convert, fields
+from memwatch_controller import model
+from memwatch_controller.api import convert, convert_isolations, fields
 from memwatch_controller.api.status import streaming, unary
 from memwatch_controller.sessions.service import SessionService
 from memwatch_proto.v1 import sessions_pb2, sessions_pb2_grpc
@@ -32,7 +33,7 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
         self, request: sessions_pb2.GetSessionRequest, _context: Any
     ) -> sessions_pb2.Session:
         """One session."""
-        return convert.session_to_pb(await self._service.get(_named(request.id)))
+        return await self._told(await self._service.get(_named(request.id)))
 
     @unary
     async def ListSessions(  # noqa: N802
@@ -62,7 +63,28 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
     ) -> AsyncIterator[sessions_pb2.WatchSessionResponse]:
         """A session now and at each change, until it is finished."""
         async for session in self._service.watch(_named(request.id)):
-            yield sessions_pb2.WatchSessionResponse(session=convert.session_to_pb(session))
+            yield sessions_pb2.WatchSessionResponse(session=await self._told(session))
+
+    @unary
+    async def PreviewIsolation(  # noqa: N802
+        self, request: sessions_pb2.PreviewIsolationRequest, _context: Any
+    ) -> sessions_pb2.PreviewIsolationResponse:
+        """What a session would change around its targets."""
+        plan = convert.plan_from_pb(request.plan)
+        made = await self._service.preview(plan)
+        drain = plan.isolation.drain_millis / 1000
+        return sessions_pb2.PreviewIsolationResponse(
+            pods=[convert_isolations.preview_to_pb(found, drain) for found in made]
+        )
+
+    async def _told(self, session: model.Session) -> sessions_pb2.Session:
+        """A session with what was changed around its targets."""
+        told = convert.session_to_pb(session)
+        records = {found.id: found for found in await self._service.isolations(session)}
+        for part in told.targets:
+            if found := records.get(f"{session.id}.{part.target.id}"):
+                part.isolation.CopyFrom(convert_isolations.isolation_to_pb(found))
+        return told
 
     @unary
     async def CancelSession(  # noqa: N802

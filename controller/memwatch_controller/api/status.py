@@ -62,6 +62,7 @@ CODES = {
     Reason.CLUSTER_BUSY: Code.RESOURCE_EXHAUSTED,
     Reason.NO_AGENT: Code.FAILED_PRECONDITION,
     Reason.CANNOT_ATTACH: Code.FAILED_PRECONDITION,
+    Reason.ISOLATION_REFUSED: Code.FAILED_PRECONDITION,
 }
 
 _log = structlog.get_logger()

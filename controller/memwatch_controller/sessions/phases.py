@@ -28,6 +28,7 @@ from memwatch_controller.sessions.patience import Patience, Retry
 from memwatch_controller.sessions.performing import DISCARD_AFTER_MILLIS, discard_later
 from memwatch_controller.sessions.ports import Captures, PauseBudgets
 from memwatch_controller.sessions.records import Records
+from memwatch_controller.sessions.rotations import Rotations
 from memwatch_controller.sessions.slots import Slots
 from memwatch_controller.sessions.states import CAPTURING, Event, is_finished
 
@@ -69,6 +70,7 @@ class Phases:
         directory: Directory,
         captures: Captures,
         slots: Slots,
+        rotations: Rotations,
         retry: Retry,
         patience: Patience,
         budgets: PauseBudgets,
@@ -80,6 +82,7 @@ class Phases:
         self._directory = directory
         self._captures = captures
         self._slots = slots
+        self._rotations = rotations
         self._patience = patience
         self._retry = retry
         self._now = now
@@ -107,7 +110,9 @@ class Phases:
             begun = await self._begin(work)
             if begun is None:
                 return discard_later(work, self._now())
-            snapshot = await self._take(*begun, work.number)
+            last = work.number + 1 == session.plan.snapshots
+            async with self._rotations.out(*begun, last=last):
+                snapshot = await self._take(*begun, work.number)
         return await self._captured(work, snapshot)
 
     async def _begin(self, work: Work) -> tuple[Session, SessionTarget] | None:

@@ -16,6 +16,7 @@ from memwatch_controller.errors import (
     SessionNotFinishedError,
     TooManySessionsError,
 )
+from memwatch_controller.isolation import Isolation, Plan
 from memwatch_controller.model import Millis, Session, SessionTarget
 from memwatch_controller.sessions import plan as planning
 from memwatch_controller.sessions.engine import Engine, Scheduled, Work, WorkKind
@@ -29,6 +30,7 @@ from memwatch_controller.sessions.model import (
 from memwatch_controller.sessions.performing import DISCARD_AFTER_MILLIS
 from memwatch_controller.sessions.ports import Captures, Workloads
 from memwatch_controller.sessions.records import Records
+from memwatch_controller.sessions.rotations import Rotations
 from memwatch_controller.sessions.states import CAPTURING, Event, is_finished
 from memwatch_controller.store.metadata import Cursor, Metadata
 
@@ -86,6 +88,7 @@ class SessionService:
         feed: Feed,
         engine: Engine,
         targets: TargetPicker,
+        rotations: Rotations,
         captures: Captures,
         workloads: Workloads,
         limits: SessionLimits,
@@ -97,6 +100,7 @@ class SessionService:
         self._feed = feed
         self._engine = engine
         self._targets = targets
+        self._rotations = rotations
         self._captures = captures
         self._workloads = workloads
         self._limits = limits
@@ -118,6 +122,7 @@ class SessionService:
         if known is None:
             plan = planning.completed(plan)
             targets = await self._pick(plan)
+            await self._rotations.check(plan, targets)
             await self._targets.flush()
             known = await self._insert(request_id, plan, session_id or self._new_id(), targets)
             _log.info("session created", session=known.id, targets=len(targets))
@@ -159,6 +164,20 @@ class SessionService:
                 raise InvalidArgumentError("create a session", cause) from error
         self._records.created(inserted)
         return inserted
+
+    async def preview(self, plan: model.SessionPlan) -> Sequence[Plan]:
+        """What a session with this plan would change around its targets; changes nothing.
+
+        Raises:
+            ControllerError: the plan is impossible, or a pod must not leave its service.
+        """
+        plan = planning.completed(plan)
+        targets = await self._pick(plan)
+        return await self._rotations.preview(plan, targets)
+
+    async def isolations(self, session: Session) -> Sequence[Isolation]:
+        """What was changed around a session's targets."""
+        return await self._rotations.of_session(session)
 
     async def get(self, id: str) -> Session:
         """One session.

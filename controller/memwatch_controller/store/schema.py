@@ -115,3 +115,13 @@ profiles = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
     sa.Index(None, "create_time", "id"),
 )
+
+isolations = sa.Table(
+    "isolations",
+    metadata,
+    sa.Column("id", sa.String(260), primary_key=True),
+    sa.Column("session_id", _ID, nullable=False, index=True),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("update_time", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)

@@ -29,7 +29,7 @@ from memwatch_proto.v1 import snapshots_pb2 as memwatch__proto_dot_v1_dot_snapsh
 from memwatch_proto.v1 import targets_pb2 as memwatch__proto_dot_v1_dot_targets__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memwatch_proto/v1/sessions.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ememwatch_proto/v1/agents.proto\x1a\x1ememwatch_proto/v1/common.proto\x1a!memwatch_proto/v1/snapshots.proto\x1a\x1fmemwatch_proto/v1/targets.proto\"\xf0\x03\n\x0bSessionPlan\x12-\n\x08selector\x18\x01 \x01(\x0b\x32\x1b.memwatch.v1.TargetSelector\x12\r\n\x05\x66leet\x18\x02 \x01(\x08\x12\x14\n\x0cmax_parallel\x18\x03 \x01(\r\x12\x18\n\x10timeframe_millis\x18\x04 \x01(\x04\x12\x11\n\tsnapshots\x18\x05 \x01(\r\x12\'\n\x04kind\x18\x06 \x01(\x0e\x32\x19.memwatch.v1.SnapshotKind\x12$\n\x03way\x18\x07 \x01(\x0e\x32\x17.memwatch.v1.CaptureWay\x12\r\n\x05\x66orce\x18\x08 \x01(\x08\x12\x18\n\x10max_pause_millis\x18\t \x01(\x04\x12\x0f\n\x07service\x18\n \x01(\t\x12\x34\n\x06labels\x18\x0b \x03(\x0b\x32$.memwatch.v1.SessionPlan.LabelsEntry\x12\x10\n\x08strategy\x18\x0c \x01(\t\x12%\n\x05pause\x18\r \x01(\x0e\x32\x16.memwatch.v1.PauseMode\x12\"\n\x04pick\x18\x10 \x01(\x0e\x32\x14.memwatch.v1.PodPick\x12\x15\n\rbeside_newest\x18\x11 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xad\x03\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12&\n\x04plan\x18\x03 \x01(\x0b\x32\x18.memwatch.v1.SessionPlan\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.memwatch.v1.SessionState\x12+\n\x07targets\x18\x05 \x03(\x0b\x32\x1a.memwatch.v1.SessionTarget\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11next_capture_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05\x65rror\x18\n \x01(\x0b\x32\x19.memwatch.v1.SessionError\x12\x12\n\nreport_ids\x18\x0b \x03(\t\"\xa6\x02\n\rSessionTarget\x12#\n\x06target\x18\x01 \x01(\x0b\x32\x13.memwatch.v1.Target\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.memwatch.v1.SessionState\x12(\n\tsnapshots\x18\x03 \x03(\x0b\x32\x15.memwatch.v1.Snapshot\x12.\n\x08progress\x18\x04 \x01(\x0b\x32\x1c.memwatch.v1.CaptureProgress\x12(\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x19.memwatch.v1.SessionError\x12\x11\n\treport_id\x18\x06 \x01(\t\x12/\n\x08\x61nalysis\x18\x07 \x01(\x0b\x32\x1d.memwatch.v1.AnalysisProgress\"7\n\x10\x41nalysisProgress\x12\r\n\x05\x64oing\x18\x01 \x01(\t\x12\x14\n\x0c\x64one_percent\x18\x02 \x01(\r\">\n\x0cSessionError\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"f\n\x14\x43reateSessionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x04plan\x18\x02 \x01(\x0b\x32\x18.memwatch.v1.SessionPlan\x12\x12\n\nsession_id\x18\x03 \x01(\t\"\x1f\n\x11GetSessionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"x\n\x13ListSessionsRequest\x12)\n\x06states\x18\x01 \x03(\x0e\x32\x19.memwatch.v1.SessionState\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"W\n\x14ListSessionsResponse\x12&\n\x08sessions\x18\x01 \x03(\x0b\x32\x14.memwatch.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x13WatchSessionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"=\n\x14WatchSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.memwatch.v1.Session\"\"\n\x14\x43\x61ncelSessionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\"\n\x14\x44\x65leteSessionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteSessionResponse*\x9b\x02\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SESSION_STATE_PENDING\x10\x01\x12\"\n\x1eSESSION_STATE_CAPTURING_BEFORE\x10\x02\x12\x19\n\x15SESSION_STATE_WAITING\x10\x03\x12!\n\x1dSESSION_STATE_CAPTURING_AFTER\x10\x04\x12\x1b\n\x17SESSION_STATE_ANALYSING\x10\x05\x12\x1b\n\x17SESSION_STATE_SUCCEEDED\x10\x06\x12\x18\n\x14SESSION_STATE_FAILED\x10\x07\x12\x1b\n\x17SESSION_STATE_CANCELLED\x10\x08*u\n\x07PodPick\x12\x18\n\x14POD_PICK_UNSPECIFIED\x10\x00\x12\x13\n\x0fPOD_PICK_OLDEST\x10\x01\x12\x14\n\x10POD_PICK_FATTEST\x10\x02\x12\x13\n\x0fPOD_PICK_NEWEST\x10\x03\x12\x10\n\x0cPOD_PICK_ALL\x10\x04\x32\xec\x03\n\x0eSessionService\x12H\n\rCreateSession\x12!.memwatch.v1.CreateSessionRequest\x1a\x14.memwatch.v1.Session\x12\x42\n\nGetSession\x12\x1e.memwatch.v1.GetSessionRequest\x1a\x14.memwatch.v1.Session\x12S\n\x0cListSessions\x12 .memwatch.v1.ListSessionsRequest\x1a!.memwatch.v1.ListSessionsResponse\x12U\n\x0cWatchSession\x12 .memwatch.v1.WatchSessionRequest\x1a!.memwatch.v1.WatchSessionResponse0\x01\x12H\n\rCancelSession\x12!.memwatch.v1.CancelSessionRequest\x1a\x14.memwatch.v1.Session\x12V\n\rDeleteSession\x12!.memwatch.v1.DeleteSessionRequest\x1a\".memwatch.v1.DeleteSessionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memwatch_proto/v1/sessions.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ememwatch_proto/v1/agents.proto\x1a\x1ememwatch_proto/v1/common.proto\x1a!memwatch_proto/v1/snapshots.proto\x1a\x1fmemwatch_proto/v1/targets.proto\"\x9b\x04\n\x0bSessionPlan\x12-\n\x08selector\x18\x01 \x01(\x0b\x32\x1b.memwatch.v1.TargetSelector\x12\r\n\x05\x66leet\x18\x02 \x01(\x08\x12\x14\n\x0cmax_parallel\x18\x03 \x01(\r\x12\x18\n\x10timeframe_millis\x18\x04 \x01(\x04\x12\x11\n\tsnapshots\x18\x05 \x01(\r\x12\'\n\x04kind\x18\x06 \x01(\x0e\x32\x19.memwatch.v1.SnapshotKind\x12$\n\x03way\x18\x07 \x01(\x0e\x32\x17.memwatch.v1.CaptureWay\x12\r\n\x05\x66orce\x18\x08 \x01(\x08\x12\x18\n\x10max_pause_millis\x18\t \x01(\x04\x12\x0f\n\x07service\x18\n \x01(\t\x12\x34\n\x06labels\x18\x0b \x03(\x0b\x32$.memwatch.v1.SessionPlan.LabelsEntry\x12\x10\n\x08strategy\x18\x0c \x01(\t\x12%\n\x05pause\x18\r \x01(\x0e\x32\x16.memwatch.v1.PauseMode\x12)\n\tisolation\x18\x0e \x01(\x0b\x32\x16.memwatch.v1.Isolation\x12\"\n\x04pick\x18\x10 \x01(\x0e\x32\x14.memwatch.v1.PodPick\x12\x15\n\rbeside_newest\x18\x11 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"x\n\tIsolation\x12(\n\x04mode\x18\x01 \x01(\x0e\x32\x1a.memwatch.v1.IsolationMode\x12\x14\n\x0c\x64rain_millis\x18\x02 \x01(\x04\x12\x14\n\x0cready_millis\x18\x03 \x01(\x04\x12\x15\n\rorphan_millis\x18\x04 \x01(\x04\"K\n\x0fIsolationStatus\x12\r\n\x05state\x18\x01 \x01(\t\x12)\n\x05steps\x18\x02 \x03(\x0b\x32\x1a.memwatch.v1.IsolationStep\"J\n\rIsolationStep\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xad\x03\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12&\n\x04plan\x18\x03 \x01(\x0b\x32\x18.memwatch.v1.SessionPlan\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.memwatch.v1.SessionState\x12+\n\x07targets\x18\x05 \x03(\x0b\x32\x1a.memwatch.v1.SessionTarget\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11next_capture_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05\x65rror\x18\n \x01(\x0b\x32\x19.memwatch.v1.SessionError\x12\x12\n\nreport_ids\x18\x0b \x03(\t\"\xd7\x02\n\rSessionTarget\x12#\n\x06target\x18\x01 \x01(\x0b\x32\x13.memwatch.v1.Target\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.memwatch.v1.SessionState\x12(\n\tsnapshots\x18\x03 \x03(\x0b\x32\x15.memwatch.v1.Snapshot\x12.\n\x08progress\x18\x04 \x01(\x0b\x32\x1c.memwatch.v1.CaptureProgress\x12(\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x19.memwatch.v1.SessionError\x12\x11\n\treport_id\x18\x06 \x01(\t\x12/\n\x08\x61nalysis\x18\x07 \x01(\x0b\x32\x1d.memwatch.v1.AnalysisProgress\x12/\n\tisolation\x18\x08 \x01(\x0b\x32\x1c.memwatch.v1.IsolationStatus\"7\n\x10\x41nalysisProgress\x12\r\n\x05\x64oing\x18\x01 \x01(\t\x12\x14\n\x0c\x64one_percent\x18\x02 \x01(\r\">\n\x0cSessionError\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"f\n\x14\x43reateSessionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x04plan\x18\x02 \x01(\x0b\x32\x18.memwatch.v1.SessionPlan\x12\x12\n\nsession_id\x18\x03 \x01(\t\"A\n\x17PreviewIsolationRequest\x12&\n\x04plan\x18\x01 \x01(\x0b\x32\x18.memwatch.v1.SessionPlan\"G\n\x18PreviewIsolationResponse\x12+\n\x04pods\x18\x01 \x03(\x0b\x32\x1d.memwatch.v1.IsolationPreview\"k\n\x10IsolationPreview\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0b\n\x03pod\x18\x02 \x01(\t\x12(\n\x04mode\x18\x03 \x01(\x0e\x32\x1a.memwatch.v1.IsolationMode\x12\r\n\x05steps\x18\x04 \x03(\t\"\x1f\n\x11GetSessionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"x\n\x13ListSessionsRequest\x12)\n\x06states\x18\x01 \x03(\x0e\x32\x19.memwatch.v1.SessionState\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"W\n\x14ListSessionsResponse\x12&\n\x08sessions\x18\x01 \x03(\x0b\x32\x14.memwatch.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x13WatchSessionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"=\n\x14WatchSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.memwatch.v1.Session\"\"\n\x14\x43\x61ncelSessionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\"\n\x14\x44\x65leteSessionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteSessionResponse*\x9b\x02\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SESSION_STATE_PENDING\x10\x01\x12\"\n\x1eSESSION_STATE_CAPTURING_BEFORE\x10\x02\x12\x19\n\x15SESSION_STATE_WAITING\x10\x03\x12!\n\x1dSESSION_STATE_CAPTURING_AFTER\x10\x04\x12\x1b\n\x17SESSION_STATE_ANALYSING\x10\x05\x12\x1b\n\x17SESSION_STATE_SUCCEEDED\x10\x06\x12\x18\n\x14SESSION_STATE_FAILED\x10\x07\x12\x1b\n\x17SESSION_STATE_CANCELLED\x10\x08*u\n\x07PodPick\x12\x18\n\x14POD_PICK_UNSPECIFIED\x10\x00\x12\x13\n\x0fPOD_PICK_OLDEST\x10\x01\x12\x14\n\x10POD_PICK_FATTEST\x10\x02\x12\x13\n\x0fPOD_PICK_NEWEST\x10\x03\x12\x10\n\x0cPOD_PICK_ALL\x10\x04*\x81\x01\n\rIsolationMode\x12\x1e\n\x1aISOLATION_MODE_UNSPECIFIED\x10\x00\x12\x1c\n\x18ISOLATION_MODE_READINESS\x10\x01\x12\x19\n\x15ISOLATION_MODE_DETACH\x10\x02\x12\x17\n\x13ISOLATION_MODE_AUTO\x10\x03\x32\xcd\x04\n\x0eSessionService\x12H\n\rCreateSession\x12!.memwatch.v1.CreateSessionRequest\x1a\x14.memwatch.v1.Session\x12\x42\n\nGetSession\x12\x1e.memwatch.v1.GetSessionRequest\x1a\x14.memwatch.v1.Session\x12S\n\x0cListSessions\x12 .memwatch.v1.ListSessionsRequest\x1a!.memwatch.v1.ListSessionsResponse\x12U\n\x0cWatchSession\x12 .memwatch.v1.WatchSessionRequest\x1a!.memwatch.v1.WatchSessionResponse0\x01\x12H\n\rCancelSession\x12!.memwatch.v1.CancelSessionRequest\x1a\x14.memwatch.v1.Session\x12V\n\rDeleteSession\x12!.memwatch.v1.DeleteSessionRequest\x1a\".memwatch.v1.DeleteSessionResponse\x12_\n\x10PreviewIsolation\x12$.memwatch.v1.PreviewIsolationRequest\x1a%.memwatch.v1.PreviewIsolationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,40 +38,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SESSIONPLAN_LABELSENTRY']._loaded_options = None
   _globals['_SESSIONPLAN_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_SESSIONSTATE']._serialized_start=2107
-  _globals['_SESSIONSTATE']._serialized_end=2390
-  _globals['_PODPICK']._serialized_start=2392
-  _globals['_PODPICK']._serialized_end=2509
+  _globals['_SESSIONSTATE']._serialized_start=2723
+  _globals['_SESSIONSTATE']._serialized_end=3006
+  _globals['_PODPICK']._serialized_start=3008
+  _globals['_PODPICK']._serialized_end=3125
+  _globals['_ISOLATIONMODE']._serialized_start=3128
+  _globals['_ISOLATIONMODE']._serialized_end=3257
   _globals['_SESSIONPLAN']._serialized_start=215
-  _globals['_SESSIONPLAN']._serialized_end=711
-  _globals['_SESSIONPLAN_LABELSENTRY']._serialized_start=666
-  _globals['_SESSIONPLAN_LABELSENTRY']._serialized_end=711
-  _globals['_SESSION']._serialized_start=714
-  _globals['_SESSION']._serialized_end=1143
-  _globals['_SESSIONTARGET']._serialized_start=1146
-  _globals['_SESSIONTARGET']._serialized_end=1440
-  _globals['_ANALYSISPROGRESS']._serialized_start=1442
-  _globals['_ANALYSISPROGRESS']._serialized_end=1497
-  _globals['_SESSIONERROR']._serialized_start=1499
-  _globals['_SESSIONERROR']._serialized_end=1561
-  _globals['_CREATESESSIONREQUEST']._serialized_start=1563
-  _globals['_CREATESESSIONREQUEST']._serialized_end=1665
-  _globals['_GETSESSIONREQUEST']._serialized_start=1667
-  _globals['_GETSESSIONREQUEST']._serialized_end=1698
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1700
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1820
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1822
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1909
-  _globals['_WATCHSESSIONREQUEST']._serialized_start=1911
-  _globals['_WATCHSESSIONREQUEST']._serialized_end=1944
-  _globals['_WATCHSESSIONRESPONSE']._serialized_start=1946
-  _globals['_WATCHSESSIONRESPONSE']._serialized_end=2007
-  _globals['_CANCELSESSIONREQUEST']._serialized_start=2009
-  _globals['_CANCELSESSIONREQUEST']._serialized_end=2043
-  _globals['_DELETESESSIONREQUEST']._serialized_start=2045
-  _globals['_DELETESESSIONREQUEST']._serialized_end=2079
-  _globals['_DELETESESSIONRESPONSE']._serialized_start=2081
-  _globals['_DELETESESSIONRESPONSE']._serialized_end=2104
-  _globals['_SESSIONSERVICE']._serialized_start=2512
-  _globals['_SESSIONSERVICE']._serialized_end=3004
+  _globals['_SESSIONPLAN']._serialized_end=754
+  _globals['_SESSIONPLAN_LABELSENTRY']._serialized_start=709
+  _globals['_SESSIONPLAN_LABELSENTRY']._serialized_end=754
+  _globals['_ISOLATION']._serialized_start=756
+  _globals['_ISOLATION']._serialized_end=876
+  _globals['_ISOLATIONSTATUS']._serialized_start=878
+  _globals['_ISOLATIONSTATUS']._serialized_end=953
+  _globals['_ISOLATIONSTEP']._serialized_start=955
+  _globals['_ISOLATIONSTEP']._serialized_end=1029
+  _globals['_SESSION']._serialized_start=1032
+  _globals['_SESSION']._serialized_end=1461
+  _globals['_SESSIONTARGET']._serialized_start=1464
+  _globals['_SESSIONTARGET']._serialized_end=1807
+  _globals['_ANALYSISPROGRESS']._serialized_start=1809
+  _globals['_ANALYSISPROGRESS']._serialized_end=1864
+  _globals['_SESSIONERROR']._serialized_start=1866
+  _globals['_SESSIONERROR']._serialized_end=1928
+  _globals['_CREATESESSIONREQUEST']._serialized_start=1930
+  _globals['_CREATESESSIONREQUEST']._serialized_end=2032
+  _globals['_PREVIEWISOLATIONREQUEST']._serialized_start=2034
+  _globals['_PREVIEWISOLATIONREQUEST']._serialized_end=2099
+  _globals['_PREVIEWISOLATIONRESPONSE']._serialized_start=2101
+  _globals['_PREVIEWISOLATIONRESPONSE']._serialized_end=2172
+  _globals['_ISOLATIONPREVIEW']._serialized_start=2174
+  _globals['_ISOLATIONPREVIEW']._serialized_end=2281
+  _globals['_GETSESSIONREQUEST']._serialized_start=2283
+  _globals['_GETSESSIONREQUEST']._serialized_end=2314
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=2316
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=2436
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2438
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2525
+  _globals['_WATCHSESSIONREQUEST']._serialized_start=2527
+  _globals['_WATCHSESSIONREQUEST']._serialized_end=2560
+  _globals['_WATCHSESSIONRESPONSE']._serialized_start=2562
+  _globals['_WATCHSESSIONRESPONSE']._serialized_end=2623
+  _globals['_CANCELSESSIONREQUEST']._serialized_start=2625
+  _globals['_CANCELSESSIONREQUEST']._serialized_end=2659
+  _globals['_DELETESESSIONREQUEST']._serialized_start=2661
+  _globals['_DELETESESSIONREQUEST']._serialized_end=2695
+  _globals['_DELETESESSIONRESPONSE']._serialized_start=2697
+  _globals['_DELETESESSIONRESPONSE']._serialized_end=2720
+  _globals['_SESSIONSERVICE']._serialized_start=3260
+  _globals['_SESSIONSERVICE']._serialized_end=3849
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,13 @@ class PodPick(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     POD_PICK_FATTEST: _ClassVar[PodPick]
     POD_PICK_NEWEST: _ClassVar[PodPick]
     POD_PICK_ALL: _ClassVar[PodPick]
+
+class IsolationMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ISOLATION_MODE_UNSPECIFIED: _ClassVar[IsolationMode]
+    ISOLATION_MODE_READINESS: _ClassVar[IsolationMode]
+    ISOLATION_MODE_DETACH: _ClassVar[IsolationMode]
+    ISOLATION_MODE_AUTO: _ClassVar[IsolationMode]
 SESSION_STATE_UNSPECIFIED: SessionState
 SESSION_STATE_PENDING: SessionState
 SESSION_STATE_CAPTURING_BEFORE: SessionState
@@ -47,9 +54,13 @@ POD_PICK_OLDEST: PodPick
 POD_PICK_FATTEST: PodPick
 POD_PICK_NEWEST: PodPick
 POD_PICK_ALL: PodPick
+ISOLATION_MODE_UNSPECIFIED: IsolationMode
+ISOLATION_MODE_READINESS: IsolationMode
+ISOLATION_MODE_DETACH: IsolationMode
+ISOLATION_MODE_AUTO: IsolationMode
 
 class SessionPlan(_message.Message):
-    __slots__ = ("selector", "fleet", "max_parallel", "timeframe_millis", "snapshots", "kind", "way", "force", "max_pause_millis", "service", "labels", "strategy", "pause", "pick", "beside_newest")
+    __slots__ = ("selector", "fleet", "max_parallel", "timeframe_millis", "snapshots", "kind", "way", "force", "max_pause_millis", "service", "labels", "strategy", "pause", "isolation", "pick", "beside_newest")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +81,7 @@ class SessionPlan(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
     PAUSE_FIELD_NUMBER: _ClassVar[int]
+    ISOLATION_FIELD_NUMBER: _ClassVar[int]
     PICK_FIELD_NUMBER: _ClassVar[int]
     BESIDE_NEWEST_FIELD_NUMBER: _ClassVar[int]
     selector: _targets_pb2.TargetSelector
@@ -85,9 +97,38 @@ class SessionPlan(_message.Message):
     labels: _containers.ScalarMap[str, str]
     strategy: str
     pause: _common_pb2.PauseMode
+    isolation: Isolation
     pick: PodPick
     beside_newest: bool
-    def __init__(self, selector: _Optional[_Union[_targets_pb2.TargetSelector, _Mapping]] = ..., fleet: _Optional[bool] = ..., max_parallel: _Optional[int] = ..., timeframe_millis: _Optional[int] = ..., snapshots: _Optional[int] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., force: _Optional[bool] = ..., max_pause_millis: _Optional[int] = ..., service: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., strategy: _Optional[str] = ..., pause: _Optional[_Union[_common_pb2.PauseMode, str]] = ..., pick: _Optional[_Union[PodPick, str]] = ..., beside_newest: _Optional[bool] = ...) -> None: ...
+    def __init__(self, selector: _Optional[_Union[_targets_pb2.TargetSelector, _Mapping]] = ..., fleet: _Optional[bool] = ..., max_parallel: _Optional[int] = ..., timeframe_millis: _Optional[int] = ..., snapshots: _Optional[int] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., force: _Optional[bool] = ..., max_pause_millis: _Optional[int] = ..., service: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., strategy: _Optional[str] = ..., pause: _Optional[_Union[_common_pb2.PauseMode, str]] = ..., isolation: _Optional[_Union[Isolation, _Mapping]] = ..., pick: _Optional[_Union[PodPick, str]] = ..., beside_newest: _Optional[bool] = ...) -> None: ...
+
+class Isolation(_message.Message):
+    __slots__ = ("mode", "drain_millis", "ready_millis", "orphan_millis")
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    READY_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    ORPHAN_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    mode: IsolationMode
+    drain_millis: int
+    ready_millis: int
+    orphan_millis: int
+    def __init__(self, mode: _Optional[_Union[IsolationMode, str]] = ..., drain_millis: _Optional[int] = ..., ready_millis: _Optional[int] = ..., orphan_millis: _Optional[int] = ...) -> None: ...
+
+class IsolationStatus(_message.Message):
+    __slots__ = ("state", "steps")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    state: str
+    steps: _containers.RepeatedCompositeFieldContainer[IsolationStep]
+    def __init__(self, state: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[IsolationStep, _Mapping]]] = ...) -> None: ...
+
+class IsolationStep(_message.Message):
+    __slots__ = ("time", "message")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    time: _timestamp_pb2.Timestamp
+    message: str
+    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Session(_message.Message):
     __slots__ = ("id", "request_id", "plan", "state", "targets", "create_time", "update_time", "end_time", "next_capture_time", "error", "report_ids")
@@ -116,7 +157,7 @@ class Session(_message.Message):
     def __init__(self, id: _Optional[str] = ..., request_id: _Optional[str] = ..., plan: _Optional[_Union[SessionPlan, _Mapping]] = ..., state: _Optional[_Union[SessionState, str]] = ..., targets: _Optional[_Iterable[_Union[SessionTarget, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[SessionError, _Mapping]] = ..., report_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SessionTarget(_message.Message):
-    __slots__ = ("target", "state", "snapshots", "progress", "error", "report_id", "analysis")
+    __slots__ = ("target", "state", "snapshots", "progress", "error", "report_id", "analysis", "isolation")
     TARGET_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
@@ -124,6 +165,7 @@ class SessionTarget(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     REPORT_ID_FIELD_NUMBER: _ClassVar[int]
     ANALYSIS_FIELD_NUMBER: _ClassVar[int]
+    ISOLATION_FIELD_NUMBER: _ClassVar[int]
     target: _targets_pb2.Target
     state: SessionState
     snapshots: _containers.RepeatedCompositeFieldContainer[_snapshots_pb2.Snapshot]
@@ -131,7 +173,8 @@ class SessionTarget(_message.Message):
     error: SessionError
     report_id: str
     analysis: AnalysisProgress
-    def __init__(self, target: _Optional[_Union[_targets_pb2.Target, _Mapping]] = ..., state: _Optional[_Union[SessionState, str]] = ..., snapshots: _Optional[_Iterable[_Union[_snapshots_pb2.Snapshot, _Mapping]]] = ..., progress: _Optional[_Union[_agents_pb2.CaptureProgress, _Mapping]] = ..., error: _Optional[_Union[SessionError, _Mapping]] = ..., report_id: _Optional[str] = ..., analysis: _Optional[_Union[AnalysisProgress, _Mapping]] = ...) -> None: ...
+    isolation: IsolationStatus
+    def __init__(self, target: _Optional[_Union[_targets_pb2.Target, _Mapping]] = ..., state: _Optional[_Union[SessionState, str]] = ..., snapshots: _Optional[_Iterable[_Union[_snapshots_pb2.Snapshot, _Mapping]]] = ..., progress: _Optional[_Union[_agents_pb2.CaptureProgress, _Mapping]] = ..., error: _Optional[_Union[SessionError, _Mapping]] = ..., report_id: _Optional[str] = ..., analysis: _Optional[_Union[AnalysisProgress, _Mapping]] = ..., isolation: _Optional[_Union[IsolationStatus, _Mapping]] = ...) -> None: ...
 
 class AnalysisProgress(_message.Message):
     __slots__ = ("doing", "done_percent")
@@ -160,6 +203,30 @@ class CreateSessionRequest(_message.Message):
     plan: SessionPlan
     session_id: str
     def __init__(self, request_id: _Optional[str] = ..., plan: _Optional[_Union[SessionPlan, _Mapping]] = ..., session_id: _Optional[str] = ...) -> None: ...
+
+class PreviewIsolationRequest(_message.Message):
+    __slots__ = ("plan",)
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    plan: SessionPlan
+    def __init__(self, plan: _Optional[_Union[SessionPlan, _Mapping]] = ...) -> None: ...
+
+class PreviewIsolationResponse(_message.Message):
+    __slots__ = ("pods",)
+    PODS_FIELD_NUMBER: _ClassVar[int]
+    pods: _containers.RepeatedCompositeFieldContainer[IsolationPreview]
+    def __init__(self, pods: _Optional[_Iterable[_Union[IsolationPreview, _Mapping]]] = ...) -> None: ...
+
+class IsolationPreview(_message.Message):
+    __slots__ = ("namespace", "pod", "mode", "steps")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    POD_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    pod: str
+    mode: IsolationMode
+    steps: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, namespace: _Optional[str] = ..., pod: _Optional[str] = ..., mode: _Optional[_Union[IsolationMode, str]] = ..., steps: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetSessionRequest(_message.Message):
     __slots__ = ("id",)

@@ -65,6 +65,11 @@ class SessionServiceStub:
                 request_serializer=memwatch__proto_dot_v1_dot_sessions__pb2.DeleteSessionRequest.SerializeToString,
                 response_deserializer=memwatch__proto_dot_v1_dot_sessions__pb2.DeleteSessionResponse.FromString,
                 _registered_method=True)
+        self.PreviewIsolation = channel.unary_unary(
+                '/memwatch.v1.SessionService/PreviewIsolation',
+                request_serializer=memwatch__proto_dot_v1_dot_sessions__pb2.PreviewIsolationRequest.SerializeToString,
+                response_deserializer=memwatch__proto_dot_v1_dot_sessions__pb2.PreviewIsolationResponse.FromString,
+                _registered_method=True)
 
 
 class SessionServiceServicer:
@@ -119,6 +124,14 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewIsolation(self, request, context):
+        """What CreateSession with this plan would change in the cluster; changes
+        nothing. Idempotent. NOT_FOUND; FAILED_PRECONDITION ISOLATION_REFUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -151,6 +164,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.DeleteSession,
                     request_deserializer=memwatch__proto_dot_v1_dot_sessions__pb2.DeleteSessionRequest.FromString,
                     response_serializer=memwatch__proto_dot_v1_dot_sessions__pb2.DeleteSessionResponse.SerializeToString,
+            ),
+            'PreviewIsolation': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewIsolation,
+                    request_deserializer=memwatch__proto_dot_v1_dot_sessions__pb2.PreviewIsolationRequest.FromString,
+                    response_serializer=memwatch__proto_dot_v1_dot_sessions__pb2.PreviewIsolationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -316,6 +334,33 @@ class SessionService:
             '/memwatch.v1.SessionService/DeleteSession',
             memwatch__proto_dot_v1_dot_sessions__pb2.DeleteSessionRequest.SerializeToString,
             memwatch__proto_dot_v1_dot_sessions__pb2.DeleteSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewIsolation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memwatch.v1.SessionService/PreviewIsolation',
+            memwatch__proto_dot_v1_dot_sessions__pb2.PreviewIsolationRequest.SerializeToString,
+            memwatch__proto_dot_v1_dot_sessions__pb2.PreviewIsolationResponse.FromString,
             options,
             channel_credentials,
             insecure,

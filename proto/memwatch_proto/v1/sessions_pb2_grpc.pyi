@@ -55,6 +55,10 @@ class SessionServiceStub:
     """Deletes a finished session with its snapshots and reports. Idempotent.
     FAILED_PRECONDITION where it is not finished: cancel it first.
     """
+    PreviewIsolation: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.PreviewIsolationRequest, _sessions_pb2.PreviewIsolationResponse]
+    """What CreateSession with this plan would change in the cluster; changes
+    nothing. Idempotent. NOT_FOUND; FAILED_PRECONDITION ISOLATION_REFUSED.
+    """
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
@@ -82,6 +86,10 @@ class SessionServiceAsyncStub(SessionServiceStub):
     DeleteSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.DeleteSessionRequest, _sessions_pb2.DeleteSessionResponse]  # type: ignore[assignment]
     """Deletes a finished session with its snapshots and reports. Idempotent.
     FAILED_PRECONDITION where it is not finished: cancel it first.
+    """
+    PreviewIsolation: _aio.UnaryUnaryMultiCallable[_sessions_pb2.PreviewIsolationRequest, _sessions_pb2.PreviewIsolationResponse]  # type: ignore[assignment]
+    """What CreateSession with this plan would change in the cluster; changes
+    nothing. Idempotent. NOT_FOUND; FAILED_PRECONDITION ISOLATION_REFUSED.
     """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -143,6 +151,16 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_sessions_pb2.DeleteSessionResponse, _abc.Awaitable[_sessions_pb2.DeleteSessionResponse]]:
         """Deletes a finished session with its snapshots and reports. Idempotent.
         FAILED_PRECONDITION where it is not finished: cancel it first.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewIsolation(
+        self,
+        request: _sessions_pb2.PreviewIsolationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.PreviewIsolationResponse, _abc.Awaitable[_sessions_pb2.PreviewIsolationResponse]]:
+        """What CreateSession with this plan would change in the cluster; changes
+        nothing. Idempotent. NOT_FOUND; FAILED_PRECONDITION ISOLATION_REFUSED.
         """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -57,6 +57,10 @@ class Sessions(sessions_pb2_grpc.SessionServiceServicer):
         return sessions_pb2.ListSessionsResponse()
 
     @unary
+    async def PreviewIsolation(self, request, context):  # noqa: N802
+        return sessions_pb2.PreviewIsolationResponse()
+
+    @unary
     async def CancelSession(self, request, context):  # noqa: N802
         return sessions_pb2.Session(id=request.id, state=sessions_pb2.SESSION_STATE_CANCELLED)
 

@@ -17,10 +17,12 @@ from memwatch_controller.sessions.performing import Performer
 from memwatch_controller.sessions.phases import Phases
 from memwatch_controller.sessions.ports import NoBudgets
 from memwatch_controller.sessions.records import Records
+from memwatch_controller.sessions.rotations import Rotations
 from memwatch_controller.sessions.service import SessionLimits, SessionService
 from memwatch_controller.sessions.slots import Slots
 from memwatch_controller.sessions.watchdog import Watchdog
 from memwatch_controller.store.database import Database, open_database
+from memwatch_controller.store.isolations import IsolationTable
 from memwatch_controller.store.metadata import Metadata
 from tests.controller.builders import agent, target
 from tests.fakes.sessions import Clock, HandEngine, MemoryAnalysis, MemoryCaptures
@@ -64,12 +66,14 @@ async def make_bench(
     records = Records(metadata, feed, clock)
     patience = Patience(unreachable_millis=0)
     retry = Retry(patience, clock)
+    rotations = Rotations(None, IsolationTable(database, clock))
     phases = Phases(
         records=records,
         feed=feed,
         directory=registry,
         captures=captures,
         slots=Slots(total, 0, 3600),
+        rotations=rotations,
         retry=retry,
         patience=patience,
         budgets=budgets or NoBudgets(),
@@ -94,6 +98,7 @@ async def make_bench(
         feed=feed,
         engine=engine,
         targets=registry,
+        rotations=rotations,
         captures=captures,
         workloads=ClusterTargets(None, registry),
         limits=SessionLimits(open_sessions),

@@ -29,11 +29,11 @@ def call(name):
     except Exception as error:
         return f"failed {error!r}"
 def loop(name):
-    while not ended.wait(0.01):
+    while not ended.wait(0.05):
         seen[name + " " + call(name)] += 1
 signal.signal(signal.SIGTERM, lambda *_: ended.set())
 signal.signal(signal.SIGUSR1, lambda *_: print(json.dumps(seen), flush=True))
-threads = [threading.Thread(target=loop, args=(name,)) for name in sys.argv[1:] * 2]
+threads = [threading.Thread(target=loop, args=(name,)) for name in sys.argv[1:]]
 [thread.start() for thread in threads]
 while not ended.wait(0.2): pass
 [thread.join() for thread in threads]
@@ -53,7 +53,7 @@ def shop(engine):
     )
     wait_until(lambda: "listening" in engine.docker("logs", "shop"), 20)
     yield "shop"
-    for name in ("shop", "caller"):
+    for name in ("shop", "caller", *replacements(engine)):
         engine.docker("rm", "--force", name, check=False)
     engine.docker("network", "rm", "shops")
 
@@ -98,7 +98,7 @@ def replacements(engine):
 
 def capture(engine, folder, *flags):
     words = ("capture", "--strategy", "docker", "--container-id", "shop", "--isolate", "replace")
-    env = {**environment(engine), "XDG_STATE_HOME": str(folder / "state")}
+    env = {**environment(engine), "XDG_STATE_HOME": str(folder.parent / "state")}
     return subprocess.Popen(
         memwatchctl(engine, *words, "--output-dir", folder, "--timeframe", "1s", *flags),
         env=env,
@@ -109,7 +109,7 @@ def capture(engine, folder, *flags):
 
 
 def run(engine, folder, *words):
-    env = {**environment(engine), "XDG_STATE_HOME": str(folder / "state")}
+    env = {**environment(engine), "XDG_STATE_HOME": str(folder.parent / "state")}
     return subprocess.run(
         memwatchctl(engine, *words), env=env, capture_output=True, text=True, check=False
     )
@@ -128,6 +128,12 @@ def guardian_of(pid):
     raise AssertionError("it has no guardian")
 
 
+def wait_aside(engine, running):
+    """Waits until the original is out of the rotation."""
+    wait_until(lambda: aside(engine) or running.poll() is not None, 120)
+    assert running.poll() is None, running.communicate()[1]
+
+
 def aside(engine):
     """Whether the original is out of the rotation."""
     names = engine.docker("ps", "--format", "{{.Names}}").split()
@@ -144,6 +150,7 @@ def test_callers_notice_nothing(engine, shop, caller, tmp_path):
         engine, tmp_path, "-o", "json", "capture", "--strategy=docker", "--container-id=shop",
         "--isolate=replace", "--dry-run",
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert len(told["steps"]) == 6
     assert told["container"]["Labels"]["team"] == "shops"
@@ -153,12 +160,12 @@ def test_callers_notice_nothing(engine, shop, caller, tmp_path):
 
     # Captured while another serves; everything is as before at the end.
     running = capture(engine, tmp_path / "a")
-    wait_until(lambda: aside(engine), 60)
+    wait_aside(engine, running)
     (replacement,) = replacements(engine)
     theirs = inspect(engine, replacement)
     assert theirs["HostConfig"]["Memory"] == 256 * 1024 * 1024
     assert (theirs["Config"]["User"], theirs["HostConfig"]["ReadonlyRootfs"]) == ("1000", True)
-    _, errors = running.communicate(timeout=120)
+    _, errors = running.communicate(timeout=300)
     assert running.returncode == 0, errors
     assert "back in the rotation" in errors
     assert len(list((tmp_path / "a").rglob("*.heapsnapshot"))) == 2
@@ -169,16 +176,16 @@ def test_callers_notice_nothing(engine, shop, caller, tmp_path):
 
     # Killed: the guardian undoes it.
     running = capture(engine, tmp_path / "b", "--timeframe", "10m")
-    wait_until(lambda: aside(engine), 60)
+    wait_aside(engine, running)
     kill(running.pid)
     running.communicate()
-    wait_until(lambda: not replacements(engine) and not helpers(engine), 60)
+    wait_until(lambda: not replacements(engine) and not helpers(engine), 120)
     assert state(engine) == before
 
     # Killed with its guardian: the ledger tells it, and `isolate undo` undoes it.
     folder = tmp_path / "c"
     running = capture(engine, folder, "--timeframe", "10m")
-    wait_until(lambda: aside(engine), 60)
+    wait_aside(engine, running)
     kill(guardian_of(running.pid), running.pid)
     running.communicate()
     (change,) = json.loads(run(engine, folder, "-o", "json", "isolate", "list").stdout)["changes"]
@@ -191,7 +198,7 @@ def test_callers_notice_nothing(engine, shop, caller, tmp_path):
     engine.docker("stop", "caller")
     seen = json.loads(engine.docker("logs", "caller").splitlines()[-1])
     assert not [who for who in seen if "failed" in who], seen
-    assert sum(seen.values()) > 500
+    assert sum(seen.values()) > 200
 
 
 def test_refused_before_anything_is_changed(engine, tmp_path):
@@ -202,7 +209,7 @@ def test_refused_before_anything_is_changed(engine, tmp_path):
     )
     try:
         running = capture(engine, tmp_path)
-        _, errors = running.communicate(timeout=60)
+        _, errors = running.communicate(timeout=120)
         assert running.returncode == 4, errors
         assert "network 'plain' has no subnet of its own" in errors
         assert (replacements(engine), helpers(engine)) == ([], [])
