@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ from memwatch_controller import logs
 from memwatch_controller.api.http.server import http_server
 from memwatch_controller.cluster import config
 from memwatch_controller.cluster.client import Client
+from memwatch_controller.cluster.gates import Gates
 from memwatch_controller.injection.keeper import Keeper
 from memwatch_controller.injection.server import Webhook, create
 from memwatch_controller.lifetime import Ending, at_work
@@ -34,6 +36,9 @@ async def run(settings: WebhookSettings) -> int:
     async with AsyncExitStack() as stack:
         if not await _has_certificate(stack, settings, ending):
             return ending.code
+        if settings.injection.gates:
+            gated = await stack.enter_async_context(Client(config.load("", os.environ)))
+            at_work(stack, Gates(gated, lambda: time.time_ns() // 1_000_000).run())
         server = http_server(settings.listen, app, settings.tls_cert, settings.tls_key)
         await stack.enter_async_context(server)
         _log.info("serving", address=settings.listen)

@@ -54,6 +54,7 @@ _FLAGS = (
     ("sidecar", "KIND", "native (Kubernetes 1.29 and later) or classic", "native"),
     ("spool-size", "QUANTITY", "room for snapshots in each pod", "4Gi"),
     ("fallback-user", "UID", "the agent's uid where a pod names none; -1: its image's", "-1"),
+    ("readiness-gates", "SWITCH", "on: pods that ask get one, and it is looked after here", "off"),
     ("exclude", "NAMES", "namespaces besides kube-system that are left alone, by comma", ""),
     ("log-level", "LEVEL", f"one of {', '.join(LOG_LEVELS)}", "info"),
 )
@@ -80,6 +81,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> WebhookSettings:
         native_sidecar=choice_of("--sidecar", value("sidecar"), ("native", "classic")) == "native",
         spool_size=_needed("--spool-size", value("spool_size")),
         fallback_user=None if user < 0 else user,
+        gates=choice_of("--readiness-gates", value("readiness_gates"), ("on", "off")) == "on",
     )
     own = environ.get("POD_NAMESPACE", "")
     keeping = _keeping(value, own)

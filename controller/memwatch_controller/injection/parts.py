@@ -38,6 +38,7 @@ class Settings:
         requests, limits: the agent's usual resources.
         spool_size: room for snapshots on their way.
         fallback_user: the uid where a pod names none; None: the image's.
+        gates: whether pods may have a readiness gate, which this webhook then looks after.
     """
 
     version: str
@@ -52,6 +53,7 @@ class Settings:
     limits: Mapping[str, str] = field(default_factory=lambda: {"memory": "256Mi"})
     spool_size: str = "4Gi"
     fallback_user: int | None = None
+    gates: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from memwatch_controller.cluster.isolation_gate import CONDITION, LABEL, has_gate
 from memwatch_controller.injection.parts import (
     AGENT,
     HOOKS,
@@ -66,6 +67,7 @@ def plan(pod: Pod, wish: Wish, settings: Settings) -> Plan:
         *_containers(spec, wish, settings, facts),
         *_services(spec, wish, chosen, facts, settings, warnings),
         *_pod(pod, spec, wish, settings, chosen),
+        *_gate(pod, spec, wish, settings, warnings),
     ]
     if facts.user is None:
         warnings.append(
@@ -234,6 +236,27 @@ def _pod(
     yield _annotate(_SAFE_TO_EVICT, f"{evicted},{ours}" if evicted else ours)
     if not settings.native_sidecar and _DEFAULT_CONTAINER not in annotations:
         yield _annotate(_DEFAULT_CONTAINER, _list(spec, "containers")[chosen[0]]["name"])
+
+
+def _gate(
+    pod: Pod, spec: Mapping[str, Any], wish: Wish, settings: Settings, warnings: list[str]
+) -> Iterator[dict[str, Any]]:
+    """The readiness gate, and the label by which those who look after it find the pod."""
+    if not wish.gate:
+        return
+    if not settings.gates:
+        warnings.append(
+            "memwatch: readiness gates are switched off in this cluster's webhook; the pod starts "
+            "without, and cannot be isolated by readiness"
+        )
+        return
+    if not has_gate(pod):
+        if not _list(spec, "readinessGates"):
+            yield _add("/spec/readinessGates", [])
+        yield _add("/spec/readinessGates/-", {"conditionType": CONDITION})
+    if not (pod.get("metadata") or {}).get("labels"):
+        yield _add("/metadata/labels", {})
+    yield _add(f"/metadata/labels/{LABEL.replace('/', '~1')}", "true")
 
 
 def _annotate(name: str, value: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ CONTAINERS = f"{PREFIX}containers"
 RUNTIME = f"{PREFIX}runtime"
 HOOK = f"{PREFIX}hook"
 RESOURCES = f"{PREFIX}resources-"
+ISOLATE = f"{PREFIX}isolate"
 
 #: What the webhook writes; its presence means that a pod has been through it.
 INJECTED = f"{PREFIX}injected"
@@ -59,12 +60,14 @@ class Wish:
         hook: whether the hook is preloaded; else the agent attaches, and the pod's containers
             share a process namespace for that.
         resources: changes of the agent's resources: `requests`, `limits`, `spool`.
+        gate: whether the pod gets a readiness gate, to be taken out of its service by.
     """
 
     containers: tuple[str, ...] = ()
     runtime: str = "auto"
     hook: bool = True
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    gate: bool = False
 
 
 def wish_of(pod: Mapping[str, Any]) -> Wish | None:
@@ -85,7 +88,15 @@ def wish_of(pod: Mapping[str, Any]) -> Wish | None:
         runtime=runtime,
         hook=_flag(annotations, HOOK, default=True),
         resources=_resources(annotations),
+        gate=_gate(annotations),
     )
+
+
+def _gate(annotations: Mapping[str, str]) -> bool:
+    wished = annotations.get(ISOLATE, "").strip().lower()
+    if wished not in ("", "readiness"):
+        raise WishError(ISOLATE, wished, 'write "readiness", or leave it out')
+    return bool(wished)
 
 
 def _annotations(pod: Mapping[str, Any]) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 import base64
 import copy
 import json
+from dataclasses import replace
 
 import jsonpatch
 import pytest
@@ -390,3 +391,33 @@ def test_any_value(text):
     made = pod({"memwatch.dev/resources-spool": text, "memwatch.dev/runtime": "node"})
     _, warnings = patched(made)
     assert all("memwatch.dev/resources-spool" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("labels", [None, {"app": "web"}])
+@pytest.mark.parametrize("gates", [None, [{"conditionType": "example.dev/ready"}]])
+def test_readiness_gate(labels, gates):
+    """Where the webhook looks after gates, a pod that asks gets one, once, beside its own."""
+    made = pod(**({"readinessGates": gates} if gates else {}))
+    made["metadata"]["annotations"]["memwatch.dev/isolate"] = "readiness"
+    made["metadata"].pop("labels", None)
+    if labels:
+        made["metadata"]["labels"] = labels
+    keeping = replace(SETTINGS, gates=True)
+    out, warnings = patched(made, keeping)
+
+    ours = {"conditionType": "memwatch.dev/in-rotation"}
+    assert out["spec"]["readinessGates"] == [*(gates or []), ours]
+    assert out["metadata"]["labels"] == {**(labels or {}), "memwatch.dev/gated": "true"}
+    assert complaint(out) == ""
+    assert patched(out, keeping)[0] == out
+    assert not [text for text in warnings if "gate" in text]
+
+
+def test_readiness_gate_that_nobody_looks_after():
+    """A webhook that does not look after gates adds none: the pod would never be ready."""
+    made = pod()
+    made["metadata"]["annotations"]["memwatch.dev/isolate"] = "readiness"
+    out, warnings = patched(made)
+
+    assert "readinessGates" not in out["spec"]
+    assert [text for text in warnings if "readiness gates are switched off" in text]

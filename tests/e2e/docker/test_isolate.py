@@ -5,12 +5,12 @@ import os
 import re
 import signal
 import subprocess
-from pathlib import Path
+import sys
 
 import pytest
 
 from tests.e2e.docker.conftest import environment, helpers, memwatchctl
-from tests.support.processes import wait_until
+from tests.support.processes import wait_until, with_parent
 from tests.support.stack import APPS
 
 pytestmark = pytest.mark.e2e
@@ -38,6 +38,16 @@ threads = [threading.Thread(target=loop, args=(name,)) for name in sys.argv[1:]]
 while not ended.wait(0.2): pass
 [thread.join() for thread in threads]
 print(json.dumps(seen), flush=True)
+"""
+
+
+#: A replacement without a capture, and without a guardian.
+ALONE = """
+import sys, time
+from memwatchctl import images, isolation, replacement, rotation
+settings = isolation.Settings(replacement.Wish(), rotation.Patience(), images.AGENT)
+with isolation.decided(sys.argv[1], settings, print).aside():
+    time.sleep(600)
 """
 
 
@@ -98,13 +108,15 @@ def replacements(engine):
 
 def capture(engine, folder, *flags):
     words = ("capture", "--strategy", "docker", "--container-id", "shop", "--isolate", "replace")
+    command = memwatchctl(engine, *words, "--output-dir", folder, "--timeframe", "1s", *flags)
+    return started(command, engine, folder)
+
+
+def started(command, engine, folder):
+    """A program that is killed with this one."""
     env = {**environment(engine), "XDG_STATE_HOME": str(folder.parent / "state")}
     return subprocess.Popen(
-        memwatchctl(engine, *words, "--output-dir", folder, "--timeframe", "1s", *flags),
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        with_parent(command), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -120,17 +132,9 @@ def kill(*pids):
         os.kill(pid, signal.SIGKILL)
 
 
-def guardian_of(pid):
-    """The guardian of a command."""
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        if b"guardian" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return int(child)
-    raise AssertionError("it has no guardian")
-
-
 def wait_aside(engine, running):
     """Waits until the original is out of the rotation."""
-    wait_until(lambda: aside(engine) or running.poll() is not None, 120)
+    wait_until(lambda: aside(engine) or running.poll() is not None, 240)
     assert running.poll() is None, running.communicate()[1]
 
 
@@ -182,12 +186,12 @@ def test_callers_notice_nothing(engine, shop, caller, tmp_path):
     wait_until(lambda: not replacements(engine) and not helpers(engine), 120)
     assert state(engine) == before
 
-    # Killed with its guardian: the ledger tells it, and `isolate undo` undoes it.
+    # Killed where no guardian is: the ledger tells it, and `isolate undo` undoes it.
     folder = tmp_path / "c"
-    running = capture(engine, folder, "--timeframe", "10m")
-    wait_aside(engine, running)
-    kill(guardian_of(running.pid), running.pid)
-    running.communicate()
+    alone = started([sys.executable, "-c", ALONE, before[0]], engine, folder)
+    wait_aside(engine, alone)
+    kill(alone.pid)
+    alone.communicate()
     (change,) = json.loads(run(engine, folder, "-o", "json", "isolate", "list").stdout)["changes"]
     assert (change["container"], change["runs"]) == ("shop", False)
     undone = run(engine, folder, "isolate", "undo", change["id"])
