@@ -41,6 +41,7 @@ from memwatch_controller.cluster import config as cluster_config
 from memwatch_controller.cluster.attachments import Attachments
 from memwatch_controller.cluster.budgets import Budgets
 from memwatch_controller.cluster.client import Client
+from memwatch_controller.cluster.isolations import Isolations
 from memwatch_controller.cluster.lookup import Lookup
 from memwatch_controller.cluster.targets import ClusterTargets
 from memwatch_controller.cluster.watchdog import Watchdog as InjectionWatchdog
@@ -317,7 +318,10 @@ async def _sessions(
     records = Records(metadata, feed, _now)
     engine = DbosEngine(_engine_url(settings), settings.host, presence, _share(settings))
     retry = Retry(patience, _now)
-    rotations = Rotations(None, isolations)
+    pods = Isolations(cluster, isolations, settings.host, _now) if cluster else None
+    if pods is not None:
+        at_work(stack, pods.run())
+    rotations = Rotations(pods, isolations)
     phases = Phases(
         records=records,
         feed=feed,

@@ -6,6 +6,7 @@ by `reconcile`, which runs at the start and on a timer. A lease keeps two contro
 """
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -112,6 +113,9 @@ class Isolations:
         self._now = now
         self._sleep = sleep
         self._active: set[str] = set()
+        #: By record: who changes it now. A session that goes on after a restart waits for
+        #: `reconcile`, which may be putting the same pod back.
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def preview(self, wish: Wish) -> Plan:
         """What would be changed; changes nothing.
@@ -131,22 +135,20 @@ class Isolations:
             ClusterError: the API server cannot be asked.
         """
         self._active.add(wish.id)
-        record = await self._ledger.get(wish.id)
-        if record is None:
-            record = await self._ledger.insert(Isolation(wish, await self.preview(wish)))
-        elif record.state is IsolationState.IN:
-            await self._decide_again(record)
-        if record.state in (IsolationState.OUT, IsolationState.ORPHANED):
-            await self._lease(record.id)
-            return
-        if record.state is IsolationState.RETURNING:
-            await self._return(record)
-        record = await self._step(wish.id, IsolationEvent.LEAVE, "leave the rotation")
-        try:
-            await self._leave(record)
-        except ControllerError:
-            await self.back(wish.id, last=False)
-            raise
+        async with self._lock(wish.id):
+            record = await self._record(wish)
+            if record.state in (IsolationState.OUT, IsolationState.ORPHANED):
+                await self._lease(record.id)
+                return
+            if record.state is IsolationState.RETURNING:
+                await self._return(record)
+            record = await self._step(wish.id, IsolationEvent.LEAVE, "leave the rotation")
+            try:
+                await self._leave(record)
+            except ControllerError:
+                self._active.discard(wish.id)
+                await self._return(record)
+                raise
 
     async def back(self, id: str, *, last: bool) -> None:
         """Puts a pod back; a detached one stays out after the last snapshot, and is deleted later.
@@ -154,14 +156,15 @@ class Isolations:
         Raises:
             ClusterError: the API server cannot be asked; `reconcile` tries again.
         """
-        record = await self._ledger.get(id)
         try:
-            if record is None or record.state in CLEAN | {IsolationState.ORPHANED}:
-                return
-            if last and record.plan.mode is IsolationMode.DETACH:
-                await self._orphan(record)
-            else:
-                await self._return(record)
+            async with self._lock(id):
+                record = await self._ledger.get(id)
+                if record is None or record.state in CLEAN | {IsolationState.ORPHANED}:
+                    return
+                if last and record.plan.mode is IsolationMode.DETACH:
+                    await self._orphan(record)
+                else:
+                    await self._return(record)
         finally:
             self._active.discard(id)
 
@@ -191,9 +194,24 @@ class Isolations:
             await self._lease(record.id)
             if record.plan.mode is IsolationMode.READINESS and record.state is IsolationState.OUT:
                 await self._say_out(record)
-        elif record.lease_until <= now and await self._taken(record.id):
-            _log.warning("putting back a pod that was left out", pod=record.plan.pod)
-            await self._return(record)
+        elif record.lease_until <= now:
+            async with self._lock(record.id):
+                found = await self._ledger.get(record.id)
+                if found is not None and found.lease_until <= now and await self._taken(found.id):
+                    _log.warning("putting back a pod that was left out", pod=found.plan.pod)
+                    await self._return(found)
+
+    def _lock(self, id: str) -> asyncio.Lock:
+        return self._locks.setdefault(id, asyncio.Lock())
+
+    async def _record(self, wish: Wish) -> Isolation:
+        """The record of a wish, its plan made where the pod is in its service."""
+        record = await self._ledger.get(wish.id)
+        if record is None:
+            return await self._ledger.insert(Isolation(wish, await self.preview(wish)))
+        if record.state is IsolationState.IN:
+            await self._decide_again(record)
+        return record
 
     async def _decide_again(self, record: Isolation) -> None:
         """For a later snapshot: what was right at the first one may not be now."""
