@@ -1,5 +1,6 @@
 """Snapshots that go wrong: cancelled, abandoned, killed; the app goes on, and no child stays."""
 
+import contextlib
 import os
 import signal
 import time
@@ -152,9 +153,15 @@ def test_the_child_has_let_go_of_everything(big, walker):
     child = begin(client, target)
     folder = Path(f"/proc/{child}")
     wait_until(lambda: (folder / "oom_score_adj").read_text() == "1000\n")
-    open_files = {os.readlink(entry) for entry in (folder / "fd").iterdir()}
-    assert {name.split(":")[0] for name in open_files} == {"/dev/null", "socket", "pipe"}
-    assert len(list((folder / "fd").iterdir())) == 5  # 0, 1, 2, the connection, the status
+
+    def kinds() -> list[str]:
+        with contextlib.suppress(OSError):  # one has just been closed
+            links = [os.readlink(entry) for entry in (folder / "fd").iterdir()]
+            return sorted(link.split(":")[0] for link in links)
+        return []
+
+    # 0, 1, 2, the connection, the status; the file of the score may be open a moment longer.
+    wait_until(lambda: kinds() == ["/dev/null"] * 3 + ["pipe", "socket"], what="5 descriptors")
     # The C walker's is brief, and the longer it lives, the more pages the app copies.
     wait_until(lambda: os.getpriority(os.PRIO_PROCESS, child) == (10 if walker == "py" else 0))
     client.send(CANCEL, b"")
