@@ -45,8 +45,8 @@ static long long app_faults(void)
 
 PyDoc_STRVAR(walk_doc, "walk(output, lists, header, dump_head, key, may_call_sizeof, guard)\n\n"
                        "Clones the process; the child writes the heap, and what it cost to its status.\n"
-                       "Returns the child's pid, to be waited for with __WALL, the milliseconds that the clone took, and\n"
-                       "how many bytes of large payloads were left out of it.\n"
+                       "Returns the child's pid, to be waited for with __WALL, the milliseconds that the clone took, those of\n"
+                       "them on a processor, and how many bytes of large payloads were left out of it.\n"
                        "The arguments are put together in walker.py.");
 
 static PyObject *walk(PyObject *module, PyObject *args)
@@ -59,7 +59,7 @@ static PyObject *walk(PyObject *module, PyObject *args)
     guard.faults = app_faults();
     guard.next_look = guard.max_extra;
     run.in_app = 0;
-    double began = milliseconds();
+    double began = milliseconds(), own_began = own_milliseconds();
     sigset_t signals;
     int shielded = order.may_shield && open_shield(&signals);
     long pid = syscall(SYS_clone, 0L, 0L, 0L, 0L, 0L);
@@ -68,11 +68,11 @@ static PyObject *walk(PyObject *module, PyObject *args)
         live_as_child(&order, shielded);
     if (shielded)
         close_shield(&signals);
-    double millis = milliseconds() - began;
+    double millis = milliseconds() - began, own_millis = own_milliseconds() - own_began;
     errno = fault;
     if (pid < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    return Py_BuildValue("ldK", pid, millis, shielded ? (unsigned long long)shield.bytes : 0ull);
+    return Py_BuildValue("lddK", pid, millis, own_millis, shielded ? (unsigned long long)shield.bytes : 0ull);
 }
 
 PyDoc_STRVAR(faults_doc, "faults() -> int\n\nThe page faults of this process so far; one for each page that it writes after a clone.");
@@ -97,20 +97,21 @@ static PyObject *hold(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(find_payloads_doc, "find_payloads() -> int\n\nLooks for large payloads that the next walk may leave out of its clone; their bytes.\n"
+PyDoc_STRVAR(find_payloads_doc, "find_payloads(with_text) -> (int, int)\n\nLooks for large payloads, str objects too, that the next walk may leave out of\n"
+                                "its clone; their bytes, and the process's bytes in huge pages.\n"
                                 "Takes about 10 ms a GB, and nobody waits for it.");
 
-static PyObject *find_payloads_of_app(PyObject *module, PyObject *unused)
+static PyObject *find_payloads_of_app(PyObject *module, PyObject *with_text)
 {
     uint64_t bytes = 0;
     (void)module;
-    (void)unused;
+    shield.with_text = PyObject_IsTrue(with_text) == 1;
     Py_BEGIN_ALLOW_THREADS
     find_all_payloads();
     Py_END_ALLOW_THREADS
     for (int i = 0; i < shield.count; i++)
         bytes += shield.spans[i].size;
-    return PyLong_FromUnsignedLongLong(bytes);
+    return Py_BuildValue("KK", (unsigned long long)bytes, (unsigned long long)shield.huge);
 }
 
 static PyObject *list_of_numbers(const List *list)
@@ -222,7 +223,7 @@ static PyMethodDef methods[] = {{"walk", walk, METH_VARARGS, walk_doc},
                                 {"walk_here", walk_here, METH_VARARGS, walk_here_doc},
                                 {"faults", faults, METH_NOARGS, faults_doc},
                                 {"hold", hold, METH_VARARGS, hold_doc},
-                                {"find_payloads", find_payloads_of_app, METH_NOARGS, find_payloads_doc},
+                                {"find_payloads", find_payloads_of_app, METH_O, find_payloads_doc},
                                 {"check", check, METH_VARARGS, check_doc},
                                 {NULL, NULL, 0, NULL}};
 

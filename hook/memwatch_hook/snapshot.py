@@ -44,6 +44,7 @@ class _Experience:
     def __init__(self) -> None:
         self.objects: int | None = None  # in the last one
         self.walk_millis = 0.0  # of the child's CPU, in the last one
+        self.rates = ways.Rates()
         self.may_shield = True  # no child has crashed that lacked large payloads
 
 
@@ -86,6 +87,7 @@ class Snapshot:
         self._pause_millis = 0.0
         self._cpu_millis = 0.0
         self._rss: int | None = None
+        self._copied = 0  # what a clone would copy: ways.copied_bytes
         self._notes = [f"walker: {walker.kind()}"]
         self._order: walker.Order | None = None
         self._way = ways.FORK if walker.IN_C is None else ways.CLONE
@@ -108,7 +110,7 @@ class Snapshot:
             if self._options.collect:
                 collecting = self._timed(gc.collect)[1]
                 self._notes.append(f"collected first: {collecting:.1f} ms of the pause")
-            self._rss = _resident_bytes()
+            self._rss, self._copied = _resident_bytes()
             self._begin()
             self._status.close_writer()
         except OSError as cause:
@@ -176,6 +178,7 @@ class Snapshot:
         _chunks.learn(facts["chunks"])
         _experience.objects = facts["objects"]
         _experience.walk_millis = facts["cpu_millis"]
+        _experience.rates.learn_walk(facts["objects"], facts["cpu_millis"])
         self._tell_holding()
         dumped = {}
         if self.spool is not None:
@@ -261,14 +264,15 @@ class Snapshot:
 
     def _in_place_is_shorter(self) -> bool:
         assert walker.IN_C is not None
-        if self.spool is None or self._rss is None or self._rss < ways.MIN_WEIGHED_BYTES:
+        if self.spool is None or self._copied < ways.MIN_WEIGHED_BYTES:
             return False
         if _experience.may_shield:
-            self._shielded = walker.IN_C.find_payloads()
+            self._shielded, huge = walker.IN_C.find_payloads(self._options.strings == 0)
+            self._copied = ways.copied_bytes(self._copied, huge, self._shielded)
         objects = _experience.objects
         if objects is None:
             objects = sys.getallocatedblocks()
-        return ways.in_place_is_shorter(self._rss - self._shielded, objects)
+        return _experience.rates.in_place_is_shorter(self._copied, objects)
 
     def _walk_here(self, cause: OSError | None) -> bool:
         """Walks in the app itself; whether it was finished within the time for it.
@@ -276,8 +280,8 @@ class Snapshot:
         `cause`: why there is no other way.
         """
         limit = ways.MAX_IN_PLACE_MILLIS
-        if cause is None and self._rss is not None:
-            limit = ways.clone_millis(self._rss - self._shielded)
+        if cause is None:
+            limit = _experience.rates.clone_millis(self._copied)
         frames = self._frames()
         began = time.thread_time()
         try:
@@ -294,13 +298,18 @@ class Snapshot:
         return True
 
     def _clone_child(self) -> int:
-        pid, millis, self._shielded = walker.clone(
+        expected = self._shielded
+        pid, millis, cpu_millis, self._shielded = walker.clone(
             self._frames(), _chunks, self._target(), self._options, self._deadline_seconds
         )
         self._begin_holding(pid)
         self._pause_millis += millis
+        copied = self._copied + max(0, expected - self._shielded)
+        _experience.rates.learn_clone(copied, cpu_millis)
         if self._shielded:
-            self._notes.append(f"left out of the clone: {self._shielded >> 20} MiB of large bytes")
+            self._notes.append(
+                f"left out of the clone: {self._shielded >> 20} MiB of large bytes and str"
+            )
         return pid
 
     def _frames(self) -> dict[int, FrameType]:
@@ -416,12 +425,15 @@ def _expect_fork_warning() -> None:
     )
 
 
-def _resident_bytes() -> int | None:
+def _resident_bytes() -> tuple[int | None, int]:
+    """What the app has in memory, and what of it a clone copies the tables of: not files."""
     try:
         with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return None
+            _, resident, shared = map(int, statm.read().split()[:3])
+    except (OSError, ValueError):
+        return None, 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    return resident * page, (resident - shared) * page
 
 
 def _known(amount: int | None) -> int | None:

@@ -97,18 +97,18 @@ def clone(
     target: Target,
     options: HeapOptions,
     deadline_seconds: int,
-) -> tuple[int, float, int]:
+) -> tuple[int, float, float, int]:
     """Clones the process with the C walker.
 
-    The child's pid, to be waited for with __WALL, the clone's milliseconds, and how many bytes of
-    large payloads were left out of it. `frames` as in `Order`.
+    The child's pid, to be waited for with __WALL, the clone's milliseconds, those of them on a
+    processor, and how many bytes of large payloads were left out of it. `frames` as in `Order`.
 
     Raises:
         OSError: the process may not be cloned.
     """
     assert IN_C is not None
     order = _c_order(frames, chunks, target, options, deadline_seconds)
-    cloned: tuple[int, float, int] = IN_C.walk(*order)
+    cloned: tuple[int, float, float, int] = IN_C.walk(*order)
     return cloned
 
 

@@ -1,5 +1,8 @@
 """A target of few objects and 300 MiB of large bytes; says what its thread of C forks saw.
 
+Half of them have maps of their own; the others lie in malloc's heap, as do 20 MiB of str: glibc
+maps no chunk that is smaller than the largest one freed so far.
+
 argv[1]: the library of forker.c, or "-"; argv[2]: "no-clone" forbids the clone system call.
 """
 
@@ -8,7 +11,11 @@ import struct
 import sys
 
 MIB = 1 << 20
-BIG = [bytes([1]) * MIB for _ in range(300)]
+BIG = [bytes([1]) * MIB for _ in range(150)]
+FREED = bytes(16 * MIB)
+del FREED
+BIG += [bytes([1]) * MIB for _ in range(150)]
+TEXTS = ["x" * MIB for _ in range(20)]
 FEW = [[number] for number in range(1000)]
 
 
