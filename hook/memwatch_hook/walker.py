@@ -108,7 +108,10 @@ def clone(
     """
     assert IN_C is not None
     order = _c_order(frames, chunks, target, options, deadline_seconds)
-    cloned: tuple[int, float, float, int] = IN_C.walk(*order)
+    try:
+        cloned: tuple[int, float, float, int] = IN_C.walk(*order)
+    finally:
+        _let_go(order)
     return cloned
 
 
@@ -126,7 +129,10 @@ def walk_here(
     """
     assert IN_C is not None
     order = _c_order(frames, chunks, target, options, 0)
-    objects, size, heap, numbered, millis = IN_C.walk_here(limit_millis, *order)
+    try:
+        objects, size, heap, numbered, millis = IN_C.walk_here(limit_millis, *order)
+    finally:
+        _let_go(order)
     facts = {"objects": objects, "size_bytes": size, "heap_bytes": heap, "chunks": numbered}
     return facts, millis
 
@@ -142,7 +148,8 @@ def _c_order(
     names = thread_names()
     threads = [(f"thread {names.get(ident, ident)}", frame) for ident, frame in frames.items()]
     own, maybe_own, known = _walker_py.own_things(), [], chunks.known()
-    frame: FrameType | None = sys._getframe()
+    # From our caller on: our own frame is gone when the walk begins, and would hold itself.
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         maybe_own += [frame, *frame.f_locals.values()]
         frame = frame.f_back
@@ -169,6 +176,12 @@ def _c_order(
         may_call_sizeof,
         (memory.keep, levels, deadline_seconds, target.max_extra),
     )
+
+
+def _let_go(order: tuple[Any, ...]) -> None:
+    """Empties the lists, which hold themselves: the collector might find them only much later."""
+    for one in order[1]:
+        one.clear()
 
 
 class _Probe:
