@@ -20,8 +20,7 @@ HERE = Path(__file__).resolve().parent
 MINORS = range(9, 15)
 PARTS = ("memwatch_hook", "bootstrap")
 # As in setup.py; the interpreter's headers are not ours to be warned of.
-# NDEBUG as in CPython itself: its headers assert what does not hold with PYTHONMALLOC=malloc, and a
-# failed assertion would end the walk.
+# NDEBUG as in CPython itself; without it nothing fails either: docs/decisions/0011-c-walker.md.
 FLAGS = (
     "-O2",
     "-DNDEBUG",

@@ -39,6 +39,10 @@ HEAD = (
 )
 
 
+class GaveUpError(Exception):
+    """The walk was ended, by a limit."""
+
+
 @dataclass
 class Target:
     """The running process, and how it is spoken to."""
@@ -166,7 +170,8 @@ def snapshot(it: Target, **options: Any) -> dict[str, Any]:
         began = time.perf_counter()
         answer = it.hook.ask_dump(gc=False, **options)
         seconds = time.perf_counter() - began
-    assert answer.kind == RESULT, answer.body
+    if answer.kind != RESULT:
+        raise GaveUpError(answer.body["message"])
     return {
         "pause": max(0.0, it.gap() - it.idle_gap),
         "seconds": seconds,
@@ -242,7 +247,11 @@ def churn(minor: str, peers: Path) -> Iterator[str]:
         it.settle()
         it.ask("churn 30")
         for _ in range(REPEATS):
-            run = snapshot(it)
+            try:
+                run = snapshot(it)
+            except GaveUpError as error:
+                yield f"| 5M rewritten on {minor}, {it.rss >> 20} MB | {error} |"
+                continue
             yield (
                 f"| 5M rewritten on {minor}, {it.rss >> 20} MB | memwatch dump{_held(run)} "
                 f"| {run['pause'] * 1e3:.1f} "
