@@ -27,7 +27,7 @@ PYTHON = "/opt/memwatch/bin/python"
 HARDENED = (
     *("--read-only", "--cap-drop=ALL", "--user=65532", "--network=none", "--memory=1g"),
     *("--security-opt=no-new-privileges", "--env=MEMWATCH_TOKEN=t", "--tmpfs=/tmp"),
-    "--tmpfs=/var/lib/memwatch:mode=1777",
+    "--tmpfs=/var/lib/memwatch:uid=65532,gid=65532",
 )
 MIB = 1024 * 1024
 

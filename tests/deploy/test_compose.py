@@ -37,6 +37,12 @@ def test_agent(name):
     assert settings.controller == "controller:9466"
 
 
+def test_hooks_are_there_first():
+    """The Python service starts when the hooks are copied: it looks for them once."""
+    waits = SERVICES["shop-python"]["depends_on"]
+    assert waits == {"hooks": {"condition": "service_completed_successfully"}}
+
+
 def test_controller():
     """The controller takes its command line and listens where agents and people ask."""
     service = SERVICES["controller"]
