@@ -19,6 +19,8 @@ from memwatch_proto import keepalive
 from memwatch_proto.auth import bearer, read_token
 from memwatch_proto.status import from_rpc_error
 from memwatch_proto.v1 import (
+    clusters_pb2,
+    clusters_pb2_grpc,
     controllers_pb2,
     controllers_pb2_grpc,
     profiles_pb2,
@@ -42,6 +44,9 @@ DEADLINE_SECONDS = 30.0
 
 #: An analysis of large snapshots takes minutes; one that takes longer than this is lost.
 COMPARE_SECONDS = 1800.0
+
+#: An image is pulled, and the agent registers, within two minutes, or the server says why not.
+ATTACH_SECONDS = 180.0
 
 #: How long a broken watch is taken up again: a controller restarts within this.
 PATIENCE_SECONDS = 120.0
@@ -169,6 +174,7 @@ class Controller:
         self._reports = reports_pb2_grpc.ReportServiceStub(self._channel)
         self._profiles = profiles_pb2_grpc.ProfileServiceStub(self._channel)
         self._controllers = controllers_pb2_grpc.ControllerServiceStub(self._channel)
+        self._clusters = clusters_pb2_grpc.ClusterServiceStub(self._channel)
 
     def __enter__(self) -> "Controller":
         return self
@@ -180,6 +186,40 @@ class Controller:
         """What the controller says of itself."""
         request = controllers_pb2.GetControllerRequest()
         return self._call(self._controllers.GetController, request)
+
+    def diagnose(self, namespace: str) -> controllers_pb2.DiagnoseResponse:
+        """Whether everything that captures need is in order."""
+        return self._call(
+            self._controllers.Diagnose, controllers_pb2.DiagnoseRequest(namespace=namespace)
+        )
+
+    def attach(
+        self,
+        pod: str,
+        namespace: str,
+        *,
+        container: str,
+        user: int | None,
+        keep_millis: int,
+        dry_run: bool,
+    ) -> clusters_pb2.AttachAgentResponse:
+        """An agent in a running pod; with `dry_run` the patch alone."""
+        request = clusters_pb2.AttachAgentRequest(
+            pod=pod,
+            namespace=namespace,
+            container=container,
+            user=user,
+            keep_millis=keep_millis,
+            dry_run=dry_run,
+        )
+        with self._translating():
+            return self._clusters.AttachAgent(
+                request, metadata=self._metadata, timeout=ATTACH_SECONDS
+            )
+
+    def detach(self, agent_id: str) -> None:
+        """Ends an attached agent."""
+        self._call(self._clusters.DetachAgent, clusters_pb2.DetachAgentRequest(agent_id=agent_id))
 
     def targets(
         self, selector: targets_pb2.TargetSelector, include_absent: bool, limit: int

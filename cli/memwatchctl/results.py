@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memwatchctl import durations, verdicts
+from memwatchctl import durations, replicas, verdicts
 from memwatchctl.commands import reports, snapshots
 from memwatchctl.output import Column, Output, plain
+from memwatchctl.text import printable as plain_text
 from memwatchctl.text import size
 
 if TYPE_CHECKING:
@@ -30,13 +31,16 @@ def show(
         VerdictError: it is what `fail_on` names.
     """
     found = [controller.report(report_id) for report_id in session.report_ids]
+    beside = replicas.side_by_side(session, found)
     if out.is_table:
         _show_all(out, controller, session, found, files, top)
+        _show_replicas(out, beside)
     else:
         out.document(
             {
                 "session": plain(session),
                 "reports": [plain(report) for report in found],
+                "replicas": replicas.plain(beside),
                 "files": [str(path) for path in files],
             }
         )
@@ -61,6 +65,22 @@ def _show_all(
         reports.show(out, report, top, stored=not files)
     out.line()
     _show_snapshots(out, session, files, controller.connection.dashboard_url)
+
+
+def _show_replicas(out: Output, found: Sequence[replicas.Replica]) -> None:
+    """Pods side by side, and what each holds more of than the fresh one."""
+    if not found:
+        return
+    out.line()
+    out.line("pods side by side; the newest is what the others are compared with", style="bold")
+    out.table(_REPLICAS, found)
+    for one in found:
+        for excess in one.excess:
+            out.line(
+                f"{plain_text(one.name)} holds {size(excess.excess_bytes)} more of "
+                f"{plain_text(excess.class_name)} than the newest: {excess.count:,} objects, "
+                f"there {excess.fresh_count:,}"
+            )
 
 
 def upload(source: "Controller", session: "Session", destination: "Controller") -> None:
@@ -97,6 +117,14 @@ def _show_snapshots(
     out.line(f"'memwatchctl snapshots download {taken[0].id}' fetches one" if taken else "")
     if dashboard_url:
         out.line(f"dashboard: {dashboard_url.rstrip('/')}/sessions/{session.id}")
+
+
+_REPLICAS: Sequence[Column[replicas.Replica]] = (
+    Column("POD", lambda r: r.name + (" (newest)" if r.fresh else "")),
+    Column("HEAP BEFORE", lambda r: size(r.heap_before_bytes), right=True),
+    Column("HEAP AFTER", lambda r: size(r.heap_after_bytes), right=True),
+    Column("VERDICT", lambda r: r.verdict or "-"),
+)
 
 
 def _phase(snapshot: "Snapshot") -> str:

@@ -21,6 +21,20 @@ MAX_LISTED = 10
 #: `container/4f5e`: the forms that say what a word is.
 _KINDS = ("id", "service", "container", "pid", "pod")
 
+#: Kinds of the cluster, as kubectl names them; a controller in the cluster knows their pods.
+_WORKLOADS = {
+    alias: kind
+    for kind, aliases in {
+        "pod": ("pods", "po"),
+        "deployment": ("deployments", "deploy", "deployment.apps"),
+        "statefulset": ("statefulsets", "sts", "statefulset.apps"),
+        "daemonset": ("daemonsets", "ds", "daemonset.apps"),
+        "replicaset": ("replicasets", "rs", "replicaset.apps"),
+        "job": ("jobs", "job.batch"),
+    }.items()
+    for alias in (kind, *aliases)
+}
+
 
 def selector(
     word: str = "",
@@ -49,7 +63,10 @@ def selector(
         labels=dict(labels or {}),
     )
     kind, slash, rest = word.partition("/")
-    if not slash or kind not in _KINDS or not rest:
+    if slash and rest and kind in _WORKLOADS:
+        made.workload.kind, made.workload.name = _WORKLOADS[kind], rest
+        made.name = rest if made.workload.kind == "pod" else ""
+    elif not slash or kind not in _KINDS or not rest:
         made.name = word
     elif kind == "id":
         made.ids.append(rest)
@@ -59,8 +76,18 @@ def selector(
         made.container_id = rest
     elif kind == "pid":
         made.pid = _pid(rest)
-    else:
-        made.name = rest
+    return made
+
+
+def pods_with(text: str, namespace: str, container: str = "") -> targets_pb2.TargetSelector:
+    """The selector of the pods that a label selector of the cluster means. Pure.
+
+    Raises:
+        click.UsageError: a text that can be none.
+    """
+    _check(text)
+    made = targets_pb2.TargetSelector(namespace=namespace, container=container)
+    made.workload.kind, made.workload.name = "selector", text
     return made
 
 
@@ -99,13 +126,21 @@ def matches(target: targets_pb2.Target, selector: targets_pb2.TargetSelector) ->
 def is_empty(made: targets_pb2.TargetSelector) -> bool:
     """Whether it names no target: a namespace or a runtime alone does not."""
     return not (
-        made.ids or made.name or made.service or made.container_id or made.pid or made.labels
+        made.HasField("workload")
+        or made.ids
+        or made.name
+        or made.service
+        or made.container_id
+        or made.pid
+        or made.labels
     )
 
 
 def describe(made: targets_pb2.TargetSelector) -> str:
     """A selector in a sentence: `'web' in namespace 'shop'`."""
     named = made.name or made.service or made.container_id or ", ".join(made.ids)
+    if made.HasField("workload"):
+        named = f"{made.workload.kind}/{made.workload.name}"
     if not named and made.pid:
         named = f"pid {made.pid}"
     if not named and made.labels:

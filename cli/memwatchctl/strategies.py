@@ -42,7 +42,7 @@ def narrowed(
         TargetError: the controller knows none, or more than one where no labels ask for a fleet.
     """
     in_place = _IN_PLACE.get(strategy)
-    if in_place is None:
+    if in_place is None or selector.HasField("workload"):
         return selector
     found = [target for target in controller.targets(selector, False, 0) if in_place(target)]
     if not found:
@@ -76,7 +76,7 @@ def create(
     try:
         return controller.create_session(plan, session_id)
     except CallError as error:
-        if error.code is not ExitCode.NOT_FOUND:
+        if error.code is not ExitCode.NOT_FOUND or plan.selector.HasField("workload"):
             raise
         found = list(controller.targets(plan.selector, False, 0))
         if not found:

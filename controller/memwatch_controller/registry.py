@@ -255,6 +255,7 @@ class Registry:
                 no use.
             InvalidArgumentError: a fleet would be too large.
         """
+        check_known_here(selector)
         found = self.find(selector, include_absent=True)
         wanted = describe(selector)
         if not found:
@@ -387,6 +388,17 @@ class Registry:
             except Exception:  # noqa: BLE001  outermost of a task: the next round may work
                 _log.exception("the registry could not be written")
             await asyncio.sleep(_FLUSH_SECONDS)
+
+
+def check_known_here(selector: Selector) -> None:
+    """Sees that agents' reports alone tell which targets a selector means; a pod's name does.
+
+    Raises:
+        InvalidArgumentError: only the cluster knows its pods.
+    """
+    if selector.workload is not None and selector.workload.kind != "pod":
+        cause = "only a capture looks for the pods of a workload; name a pod, or a target's id"
+        raise InvalidArgumentError(f"choose a target with {describe(selector)}", cause)
 
 
 def _is_old(target: Target, now: Millis) -> bool:

@@ -11,6 +11,7 @@ from memwatchctl.errors import TargetError
 from tests.fakes.controller import make_target
 
 Selector = targets_pb2.TargetSelector
+Workload = targets_pb2.Workload
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,10 @@ Selector = targets_pb2.TargetSelector
         ("service/web", Selector(service="web")),
         ("container/4f5e", Selector(container_id="4f5e")),
         ("pid/4711", Selector(pid=4711)),
-        ("pod/web-7d9f", Selector(name="web-7d9f")),
+        (
+            "pod/web-7d9f",
+            Selector(name="web-7d9f", workload=Workload(kind="pod", name="web-7d9f")),
+        ),
     ],
 )
 def test_word(word, selector):

@@ -33,6 +33,9 @@ TABLE: Mapping[str, Entry] = {
         _CAPTURING, "internal_snapshot", "One snapshot of the one process of this container."
     ),
     "isolate": Entry(_CAPTURING, "isolate", "Changes around a service: list, undo."),
+    "attach": Entry(
+        _CAPTURING, "attach", "Capture a running pod that has no agent; nothing restarts."
+    ),
     "targets": Entry(_LOOKING, "targets", "Processes that can be captured."),
     "sessions": Entry(_LOOKING, "sessions", "Timed captures: list, follow, cancel."),
     "snapshots": Entry(_LOOKING, "snapshots", "Stored snapshots: list, download, upload."),
@@ -42,6 +45,8 @@ TABLE: Mapping[str, Entry] = {
     "compare": Entry(_OFFLINE, "compare", "Which objects leak, from two snapshot files or more."),
     "query": Entry(_OFFLINE, "query", "Objects, retainers and paths in a snapshot file."),
     "serve": Entry(_RUNNING, "serve", "Run a controller and an agent on this machine."),
+    "doctor": Entry(_RUNNING, "doctor", "Is everything that captures need in order?"),
+    "explain": Entry(_RUNNING, "explain", "What a refusal means, and what to do next."),
     "config": Entry(_RUNNING, "config", "Contexts: which controller to talk to."),
     "version": Entry(_RUNNING, "version", "Versions of this program and of the controller."),
     "completion": Entry(_RUNNING, "completion", "Shell completion for bash, zsh or fish."),

@@ -21,6 +21,7 @@ STRATEGIES = ("local", "docker", "k8s")
 KINDS = ("heap",)
 WAYS = ("hook", "attach")
 PAUSES = ("auto", "never", "blocking")
+PICKS = ("oldest", "fattest", "newest", "all")
 
 #: The server's own limit; a plan above it is refused here without a call.
 MAX_SNAPSHOTS = 100
@@ -43,6 +44,9 @@ class Wish:
     namespace: str
     labels: tuple[str, ...]
     max_parallel: int
+    container: str
+    pick: str | None
+    beside_newest: bool
     strategy: str | None
     dashboard_url: str
     session_id: str
@@ -97,7 +101,18 @@ class Wish:
 @click.option("--pid", type=click.IntRange(min=1), help="A process of this machine; no server.")
 @click.option("--container-id", default="", help="Container id, or the start of it.")
 @click.option("--service-name", "--service", default="", help="Service; groups the session.")
-@click.option("--namespace", default="", help="Kubernetes namespace.")
+@click.option("-n", "--namespace", default="", help="Kubernetes namespace.")
+@click.option("-c", "--container", default="", help="Container of the pod; with pod/NAME and such.")
+@click.option(
+    "--pick",
+    type=click.Choice(PICKS),
+    help="Which pods of deploy/NAME, statefulset/NAME or -l: the fattest is usual, all with -l.",
+)
+@click.option(
+    "--beside-newest",
+    is_flag=True,
+    help="Capture the newest pod too, and compare the other with it.",
+)
 @click.option(
     "-l",
     "--selector",
@@ -161,8 +176,10 @@ def command(context: click.Context, /, target: str, **flags: Any) -> None:
     """Take a snapshot, wait, take another, and say what grew.
 
     TARGET is a target's id, service, pod, container id prefix or pid, known to the controller;
-    service/NAME, container/ID, pod/NAME, pid/N and id/ID say which. With --pid no controller is
-    needed: files are written to ./snapshots/SESSION/. Ctrl-C cancels the session.
+    service/NAME, container/ID, pod/NAME, pid/N and id/ID say which. A controller in a cluster
+    also knows deploy/NAME, statefulset/NAME, daemonset/NAME, replicaset/NAME and job/NAME. With
+    --pid no controller is needed: files are written to ./snapshots/SESSION/. Ctrl-C cancels the
+    session.
 
     \b
     Examples:
@@ -170,6 +187,7 @@ def command(context: click.Context, /, target: str, **flags: Any) -> None:
       memwatchctl capture --container-id 4f5e1a --timeframe 30s --snapshots 3
       memwatchctl capture -l app=web --max-parallel 2 --timeframe 10m
       memwatchctl capture shop --timeframe 2h --detach
+      memwatchctl capture deploy/web -n shop --pick oldest --beside-newest
       memwatchctl capture --pid 4711 --timeframe 2m
       memwatchctl capture --strategy docker --container-id 4f5e1a --timeframe 3
       memwatchctl capture --strategy docker --container-id shop --isolate replace
@@ -319,6 +337,8 @@ def _selector(word: str, wish: Wish, pid: int = 0) -> "TargetSelector":
     if pid:
         return selectors.selector(pid=pid)
     named = word or wish.container_id or wish.labels
+    if wish.labels and not word and _asks_the_cluster(wish):
+        return selectors.pods_with(",".join(wish.labels), wish.namespace, wish.container)
     made = selectors.selector(
         word,
         service="" if named else wish.service_name,
@@ -326,6 +346,13 @@ def _selector(word: str, wish: Wish, pid: int = 0) -> "TargetSelector":
         namespace=wish.namespace,
         labels=selectors.labels(wish.labels),
     )
+    if made.HasField("workload"):
+        made.container = wish.container
+    elif wish.pick or wish.beside_newest or wish.container:
+        raise click.UsageError(
+            "cannot use --pick, --beside-newest or --container: they choose among pods; "
+            "name them by deploy/NAME, pod/NAME or -l"
+        )
     if selectors.is_empty(made):
         raise click.UsageError(
             "cannot capture: nothing says which target; give TARGET, --container-id, "
@@ -334,13 +361,27 @@ def _selector(word: str, wish: Wish, pid: int = 0) -> "TargetSelector":
     return made
 
 
+def _asks_the_cluster(wish: Wish) -> bool:
+    """Whether labels are to be looked up in the cluster, not among what agents report."""
+    plain = all(
+        "=" in part and not set("!()") & set(part)
+        for text in wish.labels
+        for part in text.split(",")
+    )
+    return bool(wish.pick or wish.beside_newest or wish.container) or (
+        wish.strategy == "k8s" and not plain
+    )
+
+
 def _plan(selector: "TargetSelector", wish: Wish) -> "SessionPlan":
     """What the controller is asked to do."""
     from memwatch_proto.v1 import common_pb2, sessions_pb2
 
     return sessions_pb2.SessionPlan(
         selector=selector,
-        fleet=bool(wish.labels),
+        fleet=bool(wish.labels) and not wish.pick and not wish.beside_newest,
+        pick=f"POD_PICK_{(wish.pick or 'unspecified').upper()}",
+        beside_newest=wish.beside_newest,
         max_parallel=wish.max_parallel,
         timeframe_millis=wish.timeframe,
         snapshots=wish.snapshots,

@@ -46,7 +46,13 @@ def list_command(context: click.Context) -> None:
 
 @command.command("undo", short_help="Put everything back.")
 @click.argument("change_id", metavar="ID")
-@click.option("--agent-image", default=images.AGENT, envvar="MEMWATCH_AGENT_IMAGE", hidden=True)
+@click.option(
+    "--agent-image",
+    default=images.AGENT,
+    envvar="MEMWATCH_AGENT_IMAGE",
+    hidden=True,
+    help="Image of the program that undoes it.",
+)
 def undo_command(change_id: str, agent_image: str) -> None:
     """Undoes a change whose command has ended: the container is called again, and nothing is left.
 

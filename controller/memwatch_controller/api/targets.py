@@ -5,8 +5,7 @@ from typing import Any
 
 from memwatch_controller.api import convert, fields
 from memwatch_controller.api.status import streaming, unary
-from memwatch_controller.errors import InvalidArgumentError
-from memwatch_controller.registry import Registry
+from memwatch_controller.registry import Registry, check_known_here
 from memwatch_proto.v1 import targets_pb2, targets_pb2_grpc
 
 #: A watcher that hears nothing looks again, so that a call that was cut is noticed.
@@ -33,11 +32,7 @@ class TargetServicer(targets_pb2_grpc.TargetServiceServicer):
         """Targets that match a selector, by service and id."""
         size = fields.page_size(request.page_size)
         selector = convert.selector_from_pb(request.selector)
-        if selector.workload:
-            raise InvalidArgumentError(
-                "list targets",
-                "selector.workload is for CreateSession; name a pod or a service here",
-            )
+        check_known_here(selector)
         found = self._registry.find(selector, include_absent=request.include_absent)
         cursor = fields.cursor(request.page_token)
         start = 0 if cursor is None else max(0, cursor[0])

@@ -3,6 +3,7 @@ from pathlib import Path
 
 from memwatch_controller.api.http.problems import http_status
 from memwatch_controller.api.status import CODES
+from memwatch_proto.reasons import EXPLANATIONS
 from memwatch_proto.status import Failure, Reason
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
@@ -22,6 +23,12 @@ def test_codes_and_statuses_of_the_page_are_those_of_the_code():
         assert CODES[reason].name == code, name
         assert http_status(Failure(CODES[reason], reason, "")) == int(status), name
     assert len(re.findall(r"^gRPC `", PAGE, re.MULTILINE)) == len(Reason)
+
+
+def test_the_page_explains_as_the_command_line_does():
+    """`memwatchctl explain` prints the words of the page."""
+    found = re.findall(r"^### (\w+)\ngRPC `\w+`, HTTP \d+[^.]*\. (.*)$", PAGE, re.MULTILINE)
+    assert dict(found) == EXPLANATIONS
 
 
 def test_every_section_has_a_next_step():
