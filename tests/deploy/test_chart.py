@@ -309,14 +309,14 @@ def test_token():
     assert {"--token-secret=ours", "--token-key=bearer"} <= set(webhook["args"])
 
 
-def granted(objects):
-    """What the controller's account may do, by role: (namespace, its rights)."""
+def granted(objects, account="memwatch-controller"):
+    """What an account may do, by the namespace of its role."""
     roles = {}
     for made in objects:
         if made["kind"] in ("RoleBinding", "ClusterRoleBinding"):
             (subject,) = made["subjects"]
             assert subject["namespace"] == "memwatch"
-            if subject["name"] == "memwatch-controller":
+            if subject["name"] == account:
                 place = made["metadata"].get("namespace", "")
                 roles[made["roleRef"]["kind"], made["roleRef"]["name"], place] = place
     return {
@@ -399,6 +399,25 @@ def test_webhook_reaches_its_own_things_only():
         assert spec["automountServiceAccountToken"] is False
 
 
+@pytest.mark.parametrize("namespaces", [[], ["shop", "pay"]], ids=["cluster", "namespaces"])
+def test_webhook_looks_after_gates(namespaces):
+    """Where pods get readiness gates the webhook may see pods and open the gates, and no more."""
+    values = {"modes": {"isolate": {"readiness": True}}, "namespaces": namespaces}
+    values["webhook"] = {"certificate": {"from": "certManager"}}
+    done = helm(values)
+    objects = [one for one in yaml.load_all(done.stdout, yaml.CSafeLoader) if one]
+    see, say = {("", "pods", "list"), ("", "pods", "watch")}, {("", "pods/status", "patch")}
+    expected = {"": see, **dict.fromkeys(namespaces, say)} if namespaces else {"": see | say}
+    assert granted(objects, "memwatch-webhook") == expected
+    (spec,) = (
+        one["spec"]["template"]["spec"]
+        for one in objects
+        if one["kind"] == "Deployment" and one["metadata"]["name"] == "memwatch-webhook"
+    )
+    assert spec["automountServiceAccountToken"] is True
+    assert "--readiness-gates=on" in spec["containers"][0]["args"]
+
+
 def test_webhook_fails_open():
     """Pods start while the webhook is away; the system's and its own namespace are not asked."""
     (webhook,) = rendered("defaults")["MutatingWebhookConfiguration", "memwatch-memwatch-webhook"][
@@ -455,6 +474,10 @@ def test_labels_select():
         ),
         ({"webhook": {"certificate": {"from": "secret"}}}, "cannot use a certificate of your own"),
         ({"token": {"existingSecret": "t", "namespaces": ["shop"]}}, "cannot copy a token"),
+        (
+            {"webhook": {"enabled": False}, "modes": {"isolate": {"readiness": True}}},
+            "cannot isolate by readiness without the webhook",
+        ),
     ],
 )
 def test_refused(values, said):

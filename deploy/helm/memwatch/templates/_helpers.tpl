@@ -185,6 +185,9 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- if and .Values.webhook.enabled (eq $certificate.from "secret") (not (and $certificate.secret $certificate.caBundle)) }}
 {{- fail "cannot use a certificate of your own for the webhook: set webhook.certificate.secret and webhook.certificate.caBundle" }}
 {{- end }}
+{{- if and .Values.modes.isolate.readiness (not .Values.webhook.enabled) }}
+{{- fail "cannot isolate by readiness without the webhook: it gives pods their readiness gates, and keeps them open; set webhook.enabled" }}
+{{- end }}
 {{- if and .Values.token.existingSecret .Values.token.namespaces }}
 {{- fail "cannot copy a token of your own to token.namespaces: its value is not known here; make the secret in each of them" }}
 {{- end }}
