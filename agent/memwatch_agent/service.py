@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -47,6 +48,10 @@ MAX_PHASE_CHARS = 64
 #: A recording holds a connection and slows its service down; see ProfileOptions.
 MAX_RECORD_SECONDS = 3600
 MAX_FRAMES = 128
+
+#: What a hook traces at most; see CaptureRequest.
+MAX_TRACE_FRAMES = 64
+MAX_TRACE_MILLIS = 26 * 3600 * 1000
 
 #: Where a kind's own is not the usual one: types are looked at once.
 DEFAULT_SECONDS = {ProfileKind.TYPES: 0.0}
@@ -223,6 +228,9 @@ def capture_spec(request: agents_pb2.CaptureRequest) -> CaptureSpec:
         raise BadRequestError("kind", f"this agent cannot take kind {request.kind}; ask for HEAP")
     if request.way not in _WAYS:
         raise BadRequestError("way", f"this agent knows no way {request.way}; leave it out")
+    if request.trace_frames > MAX_TRACE_FRAMES or request.trace_millis > MAX_TRACE_MILLIS:
+        cause = f"at most {MAX_TRACE_FRAMES} frames and {MAX_TRACE_MILLIS} ms are traced"
+        raise BadRequestError("trace_frames", f"{cause}; ask for less")
     if request.pause not in _PAUSES:
         raise BadRequestError("pause", f"this agent knows no mode {request.pause}; leave it out")
     return CaptureSpec(
@@ -235,6 +243,8 @@ def capture_spec(request: agents_pb2.CaptureRequest) -> CaptureSpec:
         max_pause_millis=request.max_pause_millis,
         pause=_PAUSES[request.pause],
         timeout_seconds=(request.timeout_millis or DEFAULT_TIMEOUT_MILLIS) / 1000,
+        trace_frames=request.trace_frames,
+        trace_seconds=math.ceil(request.trace_millis / 1000),
     )
 
 

@@ -26,6 +26,7 @@ from memwatch_agent.drivers.base import (
     PauseSource,
     Progress,
     Stage,
+    Tracer,
     Way,
 )
 from memwatch_agent.drivers.errors import NoWayInError
@@ -68,6 +69,8 @@ class CaptureSpec:
         force: take it although the preflight says no.
         max_pause_millis: the longest pause allowed; 0: any.
         pause: whether the target may stand still while the snapshot is written.
+        trace_frames: have allocations traced from then on, with so many frames; 0: leave it.
+        trace_seconds: for how long at most; 0: tracing ends.
     """
 
     request_id: str
@@ -79,6 +82,8 @@ class CaptureSpec:
     max_pause_millis: int = 0
     timeout_seconds: float = 1800.0
     pause: PauseMode = PauseMode.AUTO
+    trace_frames: int = 0
+    trace_seconds: int = 0
 
 
 @dataclass
@@ -196,6 +201,8 @@ class Taker:
         try:
             async with driver.open(target.process) as link:
                 before = await self._preflight(link, way, spec, target, course)
+                if spec.trace_frames and isinstance(link, Tracer):
+                    link.trace(spec.trace_frames, spec.trace_seconds)
                 attempts = Attempts(
                     target.found.pid,
                     link,

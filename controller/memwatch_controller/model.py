@@ -340,6 +340,8 @@ class CaptureOrder:
     max_pause_millis: int = 0
     timeout_millis: int = 0
     pause: PauseMode = PauseMode.ANY
+    trace_frames: int = 0
+    trace_millis: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +435,7 @@ class SessionPlan:
     pick: PodPick = PodPick.ANY
     beside_newest: bool = False
     isolation: IsolationWish = field(default_factory=IsolationWish)
+    allocation_frames: int = 0
 
 
 @dataclass(frozen=True, slots=True)

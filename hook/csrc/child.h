@@ -123,6 +123,7 @@ __attribute__((noreturn)) static void live_as_child(const Order *order, int shie
 {
     if (shielded)
         fill_in_heads();
+    leave_tracing();
     shed(order->output);
     Findings found = walk_heap(order);
     report(&found);

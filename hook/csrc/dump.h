@@ -5,6 +5,7 @@
 #include "find.h"
 #include "marks.h"
 #include "naming.h"
+#include "sites.h"
 #include "spool.h"
 
 enum { OWN_NAME = 1, OWN_SIZE = 2, NO_EDGES = 4, HAS_MARK = 8 };
@@ -302,6 +303,8 @@ static inline void put_object(PyObject *thing, uint32_t id)
         put_many_edges(thing, info);
     else if (dump.count)
         put_kept_edges();
+    if (sites.wanted)
+        put_site(thing, dump.node);
     if (++dump.node % TICK == 0)
         tick();
 }
@@ -345,7 +348,7 @@ static void put_synthetic(void)
 /* To be called before anything gets a name. */
 static void begin_dump(int file, uint64_t limit, const char *head, int shown_chars)
 {
-    begin_spool(file, limit, head);
+    begin_spool(file, limit, head, sites.wanted ? SITES_VERSION : DUMP_VERSION);
     names.on_new = put_string;
     dump.shown_chars = shown_chars;
     dump.layouts = map_pages(2 * MAX_LAYOUTS * sizeof(Layout));
@@ -362,8 +365,12 @@ static void write_dump(uint32_t objects)
     uint64_t size = dump.heap_bytes;
     for (uint32_t i = 0; i < synthetic_count; i++)
         size += synthetic[i].size;
-    snprintf(facts, sizeof facts, "{\"nodes\":%u,\"edges\":%llu,\"strings\":%u,\"objects\":%u,\"self_size_bytes\":%llu}",
-             dump.node, (unsigned long long)dump.edges, names.numbers, objects, (unsigned long long)size);
+    int length = snprintf(facts, sizeof facts, "{\"nodes\":%u,\"edges\":%llu,\"strings\":%u,\"objects\":%u,\"self_size_bytes\":%llu",
+                          dump.node, (unsigned long long)dump.edges, names.numbers, objects, (unsigned long long)size);
+    if (sites.wanted)
+        length += snprintf(facts + length, sizeof facts - (size_t)length, ",\"allocations\":%u,\"sites_left_out\":%u",
+                           sites.allocations, sites.left_out);
+    snprintf(facts + length, sizeof facts - (size_t)length, "}");
     end_spool(facts);
 }
 

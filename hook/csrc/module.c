@@ -59,13 +59,19 @@ static PyObject *walk(PyObject *module, PyObject *args)
     guard.faults = app_faults();
     guard.next_look = guard.max_extra;
     run.in_app = 0;
+    order.has_sites = traced.armed;
+    traced.armed = 0;
     double began = milliseconds(), own_began = own_milliseconds();
     sigset_t signals;
     int shielded = order.may_shield && open_shield(&signals);
+    if (order.has_sites)
+        hold_traces();
     long pid = syscall(SYS_clone, 0L, 0L, 0L, 0L, 0L);
     int fault = errno;
     if (pid == 0)
         live_as_child(&order, shielded);
+    if (order.has_sites)
+        release_traces();
     if (shielded)
         close_shield(&signals);
     double millis = milliseconds() - began, own_millis = own_milliseconds() - own_began;
@@ -219,11 +225,26 @@ static PyObject *check(PyObject *module, PyObject *args)
     return PyBool_FromLong(named && found_locals == 1);
 }
 
+PyDoc_STRVAR(use_sites_doc, "use_sites(probe, filename, line) -> bool\n\nLets the next walk() say where objects were allocated.\n"
+                            "`probe` is a new object that tracemalloc says was made there; False: its table is not found.");
+
+static PyObject *use_sites(PyObject *module, PyObject *args)
+{
+    PyObject *probe, *filename;
+    unsigned int line;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OO!I", &probe, &PyUnicode_Type, &filename, &line))
+        return NULL;
+    traced.armed = sites_can_be_read(probe, filename, line);
+    return PyBool_FromLong(traced.armed);
+}
+
 static PyMethodDef methods[] = {{"walk", walk, METH_VARARGS, walk_doc},
                                 {"walk_here", walk_here, METH_VARARGS, walk_here_doc},
                                 {"faults", faults, METH_NOARGS, faults_doc},
                                 {"hold", hold, METH_VARARGS, hold_doc},
                                 {"find_payloads", find_payloads_of_app, METH_O, find_payloads_doc},
+                                {"use_sites", use_sites, METH_VARARGS, use_sites_doc},
                                 {"check", check, METH_VARARGS, check_doc},
                                 {NULL, NULL, 0, NULL}};
 

@@ -7,7 +7,7 @@
 #include "pages.h"
 
 enum { BLOCK_BYTES = 64 << 10, MAX_NUMBER_BYTES = 10, BLOCK_HEAD_BYTES = 5 };
-enum { DUMP_VERSION = 1, MAX_JSON = 512 };
+enum { DUMP_VERSION = 1, SITES_VERSION = 2, MAX_JSON = 512 };
 
 typedef struct {
     uint8_t *bytes;
@@ -18,7 +18,7 @@ typedef struct {
 STATE struct {
     int file;
     uint64_t size, limit;
-    Stream strings, nodes, edges;
+    Stream strings, nodes, edges, allocations;
 } spool;
 
 static void spool_put(struct iovec *pieces, int count)
@@ -90,15 +90,16 @@ static void open_stream(Stream *stream, char kind)
     stream->kind = kind;
 }
 
-static void begin_spool(int file, uint64_t limit, const char *head)
+static void begin_spool(int file, uint64_t limit, const char *head, uint8_t version)
 {
-    uint8_t magic[] = {'M', 'W', 'H', 'E', 'A', 'P', '\r', '\n', DUMP_VERSION};
+    uint8_t magic[] = {'M', 'W', 'H', 'E', 'A', 'P', '\r', '\n', version};
     struct iovec piece = {magic, sizeof magic};
     spool.file = file;
     spool.limit = limit;
     open_stream(&spool.strings, 'S');
     open_stream(&spool.nodes, 'N');
     open_stream(&spool.edges, 'E');
+    open_stream(&spool.allocations, 'A');
     spool_put(&piece, 1);
     put_block('H', head, (uint32_t)strlen(head));
 }
@@ -111,6 +112,7 @@ static void end_spool(const char *facts)
     flush_stream(&spool.strings);
     flush_stream(&spool.nodes);
     flush_stream(&spool.edges);
+    flush_stream(&spool.allocations);
     put_block('Z', facts, length);
     spool_put(&piece, 1);
 }

@@ -16,6 +16,7 @@ typedef struct {
     const char *key;          /* of marks: 16 bytes */
     int may_call_sizeof;
     int may_shield; /* leave large payloads out of the clone */
+    int has_sites;  /* say where objects were allocated */
 } Order;
 
 typedef struct {
@@ -72,6 +73,7 @@ static Findings walk_heap(const Order *order)
     memcpy(mark_key, order->key, sizeof mark_key);
     may_call_sizeof = order->may_call_sizeof;
     make_chunk_table();
+    sites.wanted = order->is_dump && order->has_sites;
     if (order->is_dump)
         begin_dump(order->output, order->limit, order->dump_head, order->shown_chars);
     else

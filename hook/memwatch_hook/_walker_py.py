@@ -15,6 +15,7 @@ from itertools import islice
 
 from . import dump, v8format
 from ._shapes import Shape, Shapes
+from ._sites import Finder
 from .options import DUMP
 
 TYPE_CHECKING = False
@@ -51,7 +52,7 @@ def write_heap(
     progress("writing", 0, walk.count)
     parts = [walk.roots(), walk.nodes]
     if order.options.format == DUMP:
-        dump.write(parts, walk.strings.table, dump_head(), sink)
+        dump.write(parts, walk.strings.table, dump_head(), sink, walk.sites)
     else:
         v8format.write(parts, walk.strings.table, sink)
     return {"objects": walk.count, "heap_bytes": sum(walk.nodes.sizes)}
@@ -72,6 +73,7 @@ class Walk:
         self.strings = v8format.Strings()
         self.nodes = v8format.Nodes()
         self._shapes = Shapes(self.strings, order.options.strings)
+        self._sites = Finder(self.strings) if order.sites else None
         self._made: dict[int, Shape] = {}  # by the address of the class
         self._seen: dict[int, int] = {}  # flat index of the node, by address
         self._objects: list[Any] = []
@@ -85,6 +87,11 @@ class Walk:
     def count(self) -> int:
         """How many objects the graph has."""
         return len(self._objects)
+
+    @property
+    def sites(self) -> dump.Sites | None:
+        """Where objects were allocated, as far as that was asked for."""
+        return None if self._sites is None else self._sites.sites
 
     def run(self) -> None:
         """Collects the graph."""
@@ -221,7 +228,8 @@ class Walk:
         nodes, objects, seen, made = self.nodes, self._objects, self._seen, self._made
         add_type, add_name = nodes.types.append, nodes.names.append
         add_size, add_count = nodes.sizes.append, nodes.edge_counts.append
-        add_mark = nodes.marks.append
+        add_mark, add_site = nodes.marks.append, nodes.sites.append
+        site_of = None if self._sites is None else self._sites.of
         add_labels, add_targets = nodes.labels.extend, nodes.targets.extend
         index_of, width, first = seen.__getitem__, v8format.NODE_WIDTH, self._first
         nothing: Edges = ((), ())
@@ -241,6 +249,8 @@ class Walk:
             add_size(size)
             add_count(len(referents))
             add_mark(shape.mark(thing) if shape.mark is not None else 0)
+            if site_of is not None:
+                add_site(site_of(thing))
             if referents:
                 for referent in referents:
                     if id(referent) not in seen:

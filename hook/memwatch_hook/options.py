@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import wire
+from .tracing import Wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class HeapOptions:
     value. `max_bytes`: the greatest dump. `deadline_millis`: how long the child may take.
     `max_extra_bytes`: what the walk, and what the app writes meanwhile, may take of memory; 0: as
     much as `pace.limit` says.
+    `sites`: a dump says where objects were allocated, where tracemalloc is on. `trace`: what is to
+    become of tracing after the snapshot.
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -38,8 +41,12 @@ class HeapOptions:
         self.max_bytes: int = options.get("max_bytes", MAX_DUMP_BYTES)
         self.deadline_millis: int = options.get("deadline_millis", MAX_DEADLINE_MILLIS)
         self.max_extra_bytes: int = options.get("max_extra_bytes", 0)
+        self.sites: bool = options.get("sites", False)
+        self.trace = Wish(options["trace"]) if options.get("trace") is not None else None
         if type(self.collect) is not bool:
             raise _refused("'gc' is true or false")
+        if type(self.sites) is not bool:
+            raise _refused("'sites' is true or false")
         if self.format not in FORMATS:
             raise _refused(f"'format' is one of {', '.join(FORMATS)}")
         if not _is_within(self.strings, 0, MAX_STRING_CHARS):

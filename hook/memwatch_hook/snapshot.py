@@ -15,7 +15,7 @@ import warnings
 from _signal import SIGALRM, SIGKILL  # type: ignore[import-not-found]
 from _thread import get_ident
 
-from . import child, outlet, pace, v8format, walker, ways, wire
+from . import _sites, child, outlet, pace, tracing, v8format, walker, ways, wire
 from .holding import Holding
 from .options import DUMP, HeapOptions
 from .originals import fork, waitpid
@@ -95,6 +95,7 @@ class Snapshot:
         self._here: dict[str, Any] | None = None  # what a walk in place has found
         self._holding: Holding | None = None
         self._deadline_seconds = -(-self._options.deadline_millis // 1000)
+        self._frames_traced = 0  # of a stack, where the dump is to say where objects were allocated
 
     def start(self) -> None:
         """Forks the child.
@@ -175,6 +176,9 @@ class Snapshot:
         """
         self._reap(0)
         facts = self._facts() if self._here is None else self._here
+        if self._options.trace is not None:
+            said = tracing.lease.follow(self._options.trace)
+            self._notes += [said] if said else []
         _chunks.learn(facts["chunks"])
         _experience.objects = facts["objects"]
         _experience.walk_millis = facts["cpu_millis"]
@@ -201,6 +205,8 @@ class Snapshot:
 
     def close(self) -> None:
         """Ends the child and waits for it: nothing of the snapshot is left. At any time."""
+        if self._options.trace is not None and not self._options.trace.seconds:
+            tracing.lease.end()
         self.kill()
         self._reap(0)
         if self._status is not None:
@@ -248,10 +254,14 @@ class Snapshot:
         Raises:
             OSError: there is no process to be had. RuntimeError: nor a walk in place.
         """
+        if self._options.sites and self.spool is not None:
+            self._frames_traced = _sites.frames_traced()
         if walker.IN_C is None:
             self._pid = self._fork_child()
+            self._tell_sites(self._frames_traced > 0)
             return
-        if self._in_place_is_shorter() and self._walk_here(None):
+        # A walk in place would read the table of traces while other threads change it.
+        if not self._frames_traced and self._in_place_is_shorter() and self._walk_here(None):
             return
         try:
             self._pid = self._clone_child()
@@ -292,12 +302,15 @@ class Snapshot:
             self._restart_spool()
             return False
         self._way = ways.IN_PLACE
+        if self._frames_traced:
+            self._notes.append("no allocation sites: walked in place")
         self._pause_millis += millis
         spent = (time.thread_time() - began) * 1000
         self._here = {**facts, "cpu_millis": spent, "extra_memory_bytes": None}
         return True
 
     def _clone_child(self) -> int:
+        self._tell_sites(self._frames_traced > 0 and walker.use_sites())
         expected = self._shielded
         pid, millis, cpu_millis, self._shielded = walker.clone(
             self._frames(), _chunks, self._target(), self._options, self._deadline_seconds
@@ -311,6 +324,13 @@ class Snapshot:
                 f"left out of the clone: {self._shielded >> 20} MiB of large bytes and str"
             )
         return pid
+
+    def _tell_sites(self, told: bool) -> None:
+        if told:
+            frames = self._frames_traced
+            self._notes.append(f"allocation sites: tracemalloc is on, with {frames} frames")
+        elif self._frames_traced:
+            self._notes.append("no allocation sites: the walker does not find tracemalloc's table")
 
     def _frames(self) -> dict[int, FrameType]:
         frames = sys._current_frames()
@@ -349,7 +369,13 @@ class Snapshot:
         # its server on the descriptor it shares with the app's.
         objects, _ = self._timed(gc.get_objects)
         self._order = walker.Order(
-            objects, frames, walker.thread_names(), _chunks, [], self._options
+            objects,
+            frames,
+            walker.thread_names(),
+            _chunks,
+            [],
+            self._options,
+            self._frames_traced > 0,
         )
         _expect_fork_warning()
         _forking[me] = self

@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 
 from . import _marks, _walker_py, cgroup, layouts, v8format
+from ._sites import traceback_of
 from .options import DUMP
 
 TYPE_CHECKING = False
@@ -28,7 +29,8 @@ class Order:
     `objects`: what the collector tracks. `frames`: the top frame of each thread by its ident,
     without the hook's own;
     `thread_names` what the app calls them. `chunks`: the process's numbering of addresses. `own`:
-    objects of the hook that the snapshot leaves out. `options`: what was asked for.
+    objects of the hook that the snapshot leaves out. `options`: what was asked for. `sites`:
+    say where objects were allocated.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class Order:
         chunks: v8format.ChunkNumbers,
         own: list[object],
         options: HeapOptions,
+        sites: bool = False,
     ) -> None:
         self.options = options
+        self.sites = sites
         self.objects = objects
         self.frames = frames
         self.thread_names = thread_names
@@ -182,6 +186,23 @@ def _let_go(order: tuple[Any, ...]) -> None:
     """Empties the lists, which hold themselves: the collector might find them only much later."""
     for one in order[1]:
         one.clear()
+
+
+def use_sites() -> bool:
+    """Lets the next clone say where objects were allocated; whether it can.
+
+    It can where the C walker finds in tracemalloc's table what tracemalloc says of a new object.
+    """
+    use = getattr(IN_C, "use_sites", None)  # not in one of an older build
+    probe = _SitesProbe()
+    stack = traceback_of()(probe)
+    return bool(use is not None and stack and use(probe, *stack[0]))
+
+
+class _SitesProbe:
+    """An object of which tracemalloc must tell where it was made; without a dict, as on 3.11."""
+
+    __slots__ = ("probe",)
 
 
 class _Probe:

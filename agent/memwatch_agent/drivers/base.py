@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Runtime(StrEnum):
@@ -227,6 +227,14 @@ class Link(Protocol):
             ForkFailedError: the child failed; another one may not.
             DriverError: it went wrong otherwise.
         """
+
+
+@runtime_checkable
+class Tracer(Protocol):
+    """A link whose target can trace its allocations for the snapshots that follow."""
+
+    def trace(self, frames: int, seconds: int) -> None:
+        """Has the next snapshot begin that, with so many frames each, for so long; 0: end it."""
 
 
 class Driver(Protocol):

@@ -45,6 +45,7 @@ class Converted:
         converter: "c", or "python" for the twin.
         head: what the dump says of itself.
         objects, heap_bytes: its objects, and the sum of their sizes.
+        allocations: how many of them have a known allocation site.
         dump_bytes, size_bytes: the dump's size, and the snapshot's.
         cpu_millis: what converting took.
     """
@@ -56,6 +57,7 @@ class Converted:
     dump_bytes: int
     size_bytes: int
     cpu_millis: int
+    allocations: int = 0
 
 
 class Converter:
@@ -133,6 +135,7 @@ def _understood(status: int, words: bytes, size: int) -> Converted:
             dump_bytes=int(said["dump_bytes"]),
             size_bytes=int(said["size_bytes"]),
             cpu_millis=round(said["cpu_millis"]),
+            allocations=int(said.get("allocations", 0)),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ConversionError(f"cannot convert the heap dump: it says {last[:100]!r}") from error

@@ -6,7 +6,7 @@ without a converter, uses the road of `hook.py`: text, written in the target's c
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -58,6 +58,11 @@ class PythonLink(HookLink):
         super().__init__(target, stream, stream, epoch_of(target))
         self._stream = stream
         self._converter = converter
+        self._trace: dict[str, int] | None = None
+
+    def trace(self, frames: int, seconds: int) -> None:
+        """Has the next dump begin or end tracing of allocations; see `Tracer`."""
+        self._trace = {"frames": frames, "seconds": seconds}
 
     async def figures(self) -> HeapFigures:
         """As `HookLink.figures`, and which walker the hook has."""
@@ -73,7 +78,9 @@ class PythonLink(HookLink):
         """Asks for a dump and converts it; see `Link.capture_forked`."""
         if self._converter is None or DUMP not in self.hello.formats:
             return await super().capture_forked(sink, report, bounds)
-        options = {"format": DUMP, **python_bounds(bounds)}
+        options: dict[str, Any] = {"format": DUMP, "sites": True, **python_bounds(bounds)}
+        if self._trace is not None:
+            options["trace"] = self._trace
         if bounds.artifact_bytes:
             options["max_bytes"] = min(bounds.artifact_bytes, MAX_DUMP_BYTES)
         artifact = Artifact(sink)
@@ -95,7 +102,7 @@ class PythonLink(HookLink):
             size_bytes=artifact.size_bytes,
             objects=converted.objects,
             duration_millis=meter.duration_millis,
-            notes=(*facts.notes, *((TWIN_NOTE,) if converted.converter == "python" else ())),
+            notes=(*facts.notes, *_notes(converted)),
             walk=_walk(converted, result, rss),
         )
 
@@ -151,6 +158,13 @@ class PythonLink(HookLink):
 
 async def _refused(data: bytes) -> None:
     """Takes no bytes: a dump comes as a file; what came is told by its size."""
+
+
+def _notes(converted: Converted) -> Iterator[str]:
+    if converted.converter == "python":
+        yield TWIN_NOTE
+    if converted.allocations:
+        yield f"of {converted.allocations:,} objects it is known where they were made"
 
 
 def _walk(converted: Converted, result: Mapping[str, Any], rss_bytes: int) -> HeapWalk:

@@ -38,6 +38,7 @@ class Wish:
     force: bool
     max_pause: int
     pause: str | None
+    allocation_sites: int
     pid: int | None
     container_id: str
     service_name: str
@@ -97,6 +98,19 @@ class Wish:
     type=click.Choice(PAUSES),
     help="Node: may the target stand still while it is written? auto, the default: from a forked "
     "child, else yes; never: from a child or not at all; blocking: yes.",
+)
+@click.option(
+    "--allocation-sites",
+    type=click.IntRange(0, 64),
+    is_flag=False,
+    flag_value=1,
+    default=0,
+    show_default=False,
+    metavar="[FRAMES]",
+    help="Python with a hook: trace allocations (tracemalloc) from the first snapshot to the last, "
+    "with so many frames each (1), so that suspects name the lines that their objects were made "
+    "at. Until then every allocation of the service is several times slower, more so with "
+    "more frames, and each traced block takes some 100 bytes, at most 256 MiB in all.",
 )
 @click.option("--pid", type=click.IntRange(min=1), help="A process of this machine; no server.")
 @click.option("--container-id", default="", help="Container id, or the start of it.")
@@ -393,4 +407,5 @@ def _plan(selector: "TargetSelector", wish: Wish) -> "SessionPlan":
         service=wish.service_name,
         strategy=wish.strategy or "",
         isolation=wish.isolation.for_pods(),
+        allocation_frames=wish.allocation_sites,
     )

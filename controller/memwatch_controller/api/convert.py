@@ -191,6 +191,7 @@ def plan_from_pb(message: sessions_pb2.SessionPlan) -> model.SessionPlan:
         pick=_PICKS.get(message.pick, model.PodPick.ANY),
         beside_newest=message.beside_newest,
         isolation=convert_isolations.wish_from_pb(message.isolation),
+        allocation_frames=message.allocation_frames,
     )
 
 
@@ -213,6 +214,7 @@ def plan_to_pb(plan: model.SessionPlan) -> sessions_pb2.SessionPlan:
         pick=_PICKS_BACK[plan.pick],
         beside_newest=plan.beside_newest,
         isolation=convert_isolations.wish_to_pb(plan.isolation),
+        allocation_frames=plan.allocation_frames,
     )
 
 

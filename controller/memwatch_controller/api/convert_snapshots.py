@@ -212,6 +212,8 @@ def order_to_pb(order: model.CaptureOrder) -> agents_pb2.CaptureRequest:
         max_pause_millis=order.max_pause_millis,
         pause=pause_mode_to_pb(order.pause),
         timeout_millis=order.timeout_millis,
+        trace_frames=order.trace_frames,
+        trace_millis=order.trace_millis,
     )
 
 

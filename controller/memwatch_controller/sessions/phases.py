@@ -150,6 +150,8 @@ class Phases:
             phase=phase,
             max_pause_millis=planning.longest_pause(session.plan, budget),
             pause=session.plan.pause,
+            trace_frames=session.plan.allocation_frames,
+            trace_millis=planning.trace_millis(session.plan, number),
         )
 
         def on_progress(progress: model.CaptureProgress) -> None:

@@ -29,6 +29,15 @@ MAX_FLEET = 1_000
 #: The reason of an agent that predicts a longer pause than is allowed.
 PAUSE_BUDGET = "PAUSE_BUDGET"
 
+#: Frames of each allocation that are traced; a heap dump tells no more.
+MAX_ALLOCATION_FRAMES = 64
+
+#: Allocations are traced no longer than this between two snapshots: it slows the service down.
+MAX_TRACED_MILLIS = 24 * 3600 * 1000
+
+#: How much later than planned a snapshot may come before the target ends tracing by itself.
+TRACE_PATIENCE_MILLIS = 30 * 60 * 1000
+
 #: Labels of a session.
 MAX_LABELS = 64
 
@@ -60,6 +69,7 @@ def _check(plan: SessionPlan) -> None:
     if not 0 <= plan.max_parallel <= MAX_FLEET:
         cause = f"{plan.max_parallel} targets at once, expected at most {MAX_FLEET}"
         raise InvalidArgumentError(doing, cause + "; pass --max-parallel")
+    _check_tracing(plan, doing)
     texts = [plan.service, plan.strategy, *plan.labels, *plan.labels.values()]
     if workload := plan.selector.workload:
         texts += [workload.kind, workload.name, plan.selector.namespace, plan.selector.container]
@@ -99,6 +109,29 @@ def with_budget(error: AgentError, budget: PauseBudget | None, allowed_millis: i
         "(--isolate), widen the probe, or pass --force"
     )
     return AgentError(error.reason, error.code, message, metadata=error.metadata)
+
+
+def _check_tracing(plan: SessionPlan, doing: str) -> None:
+    if not 0 <= plan.allocation_frames <= MAX_ALLOCATION_FRAMES:
+        cause = f"{plan.allocation_frames} frames, expected at most {MAX_ALLOCATION_FRAMES}"
+        raise InvalidArgumentError(doing, cause + "; pass --allocation-sites")
+    if plan.allocation_frames and _interval(plan) > MAX_TRACED_MILLIS:
+        cause = (
+            f"allocations traced for {_interval(plan)} ms between two snapshots, expected at most "
+            f"{MAX_TRACED_MILLIS} ms (a day); pass --timeframe or --snapshots"
+        )
+        raise InvalidArgumentError(doing, cause)
+
+
+def _interval(plan: SessionPlan) -> Millis:
+    return plan.timeframe_millis // ((plan.snapshots or 2) - 1)
+
+
+def trace_millis(plan: SessionPlan, index: int) -> Millis:
+    """For how long allocations may be traced after a snapshot; 0: no longer, it was the last."""
+    if not plan.allocation_frames or index >= plan.snapshots - 1:
+        return 0
+    return _interval(plan) + TRACE_PATIENCE_MILLIS
 
 
 def phase_name(index: int, snapshots: int) -> str:

@@ -29,17 +29,17 @@ from memwatch_proto.v1 import snapshots_pb2 as memwatch__proto_dot_v1_dot_snapsh
 from memwatch_proto.v1 import targets_pb2 as memwatch__proto_dot_v1_dot_targets__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ememwatch_proto/v1/agents.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ememwatch_proto/v1/common.proto\x1a memwatch_proto/v1/profiles.proto\x1a!memwatch_proto/v1/snapshots.proto\x1a\x1fmemwatch_proto/v1/targets.proto\"\x11\n\x0f\x45ndAgentRequest\"\x12\n\x10\x45ndAgentResponse\";\n\x0bSourcePlace\x12\x0e\n\x06script\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\"T\n\x15ResolveSourcesRequest\x12\x11\n\ttarget_id\x18\x01 \x01(\t\x12(\n\x06places\x18\x02 \x03(\x0b\x32\x18.memwatch.v1.SourcePlace\"E\n\x16ResolveSourcesResponse\x12+\n\toriginals\x18\x01 \x03(\x0b\x32\x18.memwatch.v1.SourcePlace\"\xea\x01\n\x05\x41gent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12-\n\x0c\x63\x61pabilities\x18\x07 \x03(\x0b\x32\x17.memwatch.v1.Capability\x12&\n\x07spooled\x18\x08 \x03(\x0b\x32\x15.memwatch.v1.Snapshot\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\nCapability\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x11\n\x0fGetAgentRequest\" \n\x1e\x41gentServiceListTargetsRequest\"G\n\x1f\x41gentServiceListTargetsResponse\x12$\n\x07targets\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Target\"\x91\x02\n\x0e\x43\x61ptureRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x19.memwatch.v1.SnapshotKind\x12$\n\x03way\x18\x04 \x01(\x0e\x32\x17.memwatch.v1.CaptureWay\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\r\n\x05phase\x18\x07 \x01(\t\x12\x18\n\x10max_pause_millis\x18\x08 \x01(\x04\x12\x16\n\x0etimeout_millis\x18\t \x01(\x04\x12%\n\x05pause\x18\n \x01(\x0e\x32\x16.memwatch.v1.PauseMode\"t\n\x0c\x43\x61ptureEvent\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.memwatch.v1.CaptureProgressH\x00\x12)\n\x08snapshot\x18\x02 \x01(\x0b\x32\x15.memwatch.v1.SnapshotH\x00\x42\x07\n\x05\x65vent\"\x9b\x01\n\x0f\x43\x61ptureProgress\x12(\n\x05stage\x18\x01 \x01(\x0e\x32\x19.memwatch.v1.CaptureStage\x12\x16\n\x0eraw_size_bytes\x18\x02 \x01(\x04\x12\x1b\n\x13\x65xpected_size_bytes\x18\x03 \x01(\x04\x12)\n\tpreflight\x18\x04 \x01(\x0b\x32\x16.memwatch.v1.Preflight\"\xac\x02\n\tPreflight\x12\x14\n\x0cpause_millis\x18\x01 \x01(\x04\x12\x1a\n\x12\x65xtra_memory_bytes\x18\x02 \x01(\x04\x12\x1b\n\x0eheadroom_bytes\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12\x16\n\x0eraw_size_bytes\x18\x04 \x01(\x04\x12\x14\n\x0clearned_from\x18\x05 \x01(\r\x12\x0f\n\x07\x61llowed\x18\x06 \x01(\x08\x12\x0f\n\x07refusal\x18\x07 \x01(\t\x12*\n\x06manner\x18\x08 \x01(\x0e\x32\x1a.memwatch.v1.CaptureManner\x12\x17\n\x0f\x64uration_millis\x18\t \x01(\x04\x12(\n\tforecasts\x18\n \x03(\x0b\x32\x15.memwatch.v1.ForecastB\x11\n\x0f_headroom_bytes\"\xa8\x01\n\x08\x46orecast\x12*\n\x06manner\x18\x01 \x01(\x0e\x32\x1a.memwatch.v1.CaptureManner\x12\x14\n\x0cpause_millis\x18\x02 \x01(\x04\x12\x17\n\x0f\x64uration_millis\x18\x03 \x01(\x04\x12\x1a\n\x12\x65xtra_memory_bytes\x18\x04 \x01(\x04\x12\x14\n\x0clearned_from\x18\x05 \x01(\r\x12\x0f\n\x07refusal\x18\x06 \x01(\t\"\xb5\x01\n\x14RecordProfileRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.memwatch.v1.ProfileKind\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.memwatch.v1.ProfileOptions\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x11\n\tjoin_only\x18\x06 \x01(\x08\"|\n\x12RecordProfileEvent\x12\x32\n\x08progress\x18\x01 \x01(\x0b\x32\x1e.memwatch.v1.RecordingProgressH\x00\x12)\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x15.memwatch.v1.SnapshotH\x00\x42\x07\n\x05\x65vent\"\xa0\x01\n\x11RecordingProgress\x12*\n\x05stage\x18\x01 \x01(\x0e\x32\x1b.memwatch.v1.RecordingStage\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x64uration_millis\x18\x03 \x01(\x04\x12\x16\n\x0eraw_size_bytes\x18\x04 \x01(\x04\"*\n\x14StopRecordingRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x17\n\x15StopRecordingResponse\":\n\rStreamRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x04\":\n\x0cWatchRequest\x12\x11\n\ttarget_id\x18\x01 \x01(\t\x12\x17\n\x0finterval_millis\x18\x02 \x01(\x04\"%\n\x0e\x44iscardRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\"\x11\n\x0f\x44iscardResponse*\xa2\x01\n\x0c\x43\x61ptureStage\x12\x1d\n\x19\x43\x41PTURE_STAGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43\x41PTURE_STAGE_PREFLIGHT\x10\x01\x12\x1c\n\x18\x43\x41PTURE_STAGE_CONNECTING\x10\x02\x12\x1b\n\x17\x43\x41PTURE_STAGE_CAPTURING\x10\x03\x12\x1b\n\x17\x43\x41PTURE_STAGE_FINISHING\x10\x04*\x8f\x01\n\x0eRecordingStage\x12\x1f\n\x1bRECORDING_STAGE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRECORDING_STAGE_CONNECTING\x10\x01\x12\x1d\n\x19RECORDING_STAGE_RECORDING\x10\x02\x12\x1d\n\x19RECORDING_STAGE_FINISHING\x10\x03\x32\x91\x06\n\x0c\x41gentService\x12<\n\x08GetAgent\x12\x1c.memwatch.v1.GetAgentRequest\x1a\x12.memwatch.v1.Agent\x12h\n\x0bListTargets\x12+.memwatch.v1.AgentServiceListTargetsRequest\x1a,.memwatch.v1.AgentServiceListTargetsResponse\x12\x43\n\x07\x43\x61pture\x12\x1b.memwatch.v1.CaptureRequest\x1a\x19.memwatch.v1.CaptureEvent0\x01\x12U\n\rRecordProfile\x12!.memwatch.v1.RecordProfileRequest\x1a\x1f.memwatch.v1.RecordProfileEvent0\x01\x12V\n\rStopRecording\x12!.memwatch.v1.StopRecordingRequest\x1a\".memwatch.v1.StopRecordingResponse\x12:\n\x06Stream\x12\x1a.memwatch.v1.StreamRequest\x1a\x12.memwatch.v1.Chunk0\x01\x12?\n\x05Watch\x12\x19.memwatch.v1.WatchRequest\x1a\x19.memwatch.v1.MemorySample0\x01\x12\x44\n\x07\x44iscard\x12\x1b.memwatch.v1.DiscardRequest\x1a\x1c.memwatch.v1.DiscardResponse\x12Y\n\x0eResolveSources\x12\".memwatch.v1.ResolveSourcesRequest\x1a#.memwatch.v1.ResolveSourcesResponse\x12G\n\x08\x45ndAgent\x12\x1c.memwatch.v1.EndAgentRequest\x1a\x1d.memwatch.v1.EndAgentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ememwatch_proto/v1/agents.proto\x12\x0bmemwatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ememwatch_proto/v1/common.proto\x1a memwatch_proto/v1/profiles.proto\x1a!memwatch_proto/v1/snapshots.proto\x1a\x1fmemwatch_proto/v1/targets.proto\"\x11\n\x0f\x45ndAgentRequest\"\x12\n\x10\x45ndAgentResponse\";\n\x0bSourcePlace\x12\x0e\n\x06script\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\"T\n\x15ResolveSourcesRequest\x12\x11\n\ttarget_id\x18\x01 \x01(\t\x12(\n\x06places\x18\x02 \x03(\x0b\x32\x18.memwatch.v1.SourcePlace\"E\n\x16ResolveSourcesResponse\x12+\n\toriginals\x18\x01 \x03(\x0b\x32\x18.memwatch.v1.SourcePlace\"\xea\x01\n\x05\x41gent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12-\n\x0c\x63\x61pabilities\x18\x07 \x03(\x0b\x32\x17.memwatch.v1.Capability\x12&\n\x07spooled\x18\x08 \x03(\x0b\x32\x15.memwatch.v1.Snapshot\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\nCapability\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x11\n\x0fGetAgentRequest\" \n\x1e\x41gentServiceListTargetsRequest\"G\n\x1f\x41gentServiceListTargetsResponse\x12$\n\x07targets\x18\x01 \x03(\x0b\x32\x13.memwatch.v1.Target\"\xbd\x02\n\x0e\x43\x61ptureRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x19.memwatch.v1.SnapshotKind\x12$\n\x03way\x18\x04 \x01(\x0e\x32\x17.memwatch.v1.CaptureWay\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\r\n\x05phase\x18\x07 \x01(\t\x12\x18\n\x10max_pause_millis\x18\x08 \x01(\x04\x12\x16\n\x0etimeout_millis\x18\t \x01(\x04\x12%\n\x05pause\x18\n \x01(\x0e\x32\x16.memwatch.v1.PauseMode\x12\x14\n\x0ctrace_frames\x18\x0b \x01(\r\x12\x14\n\x0ctrace_millis\x18\x0c \x01(\x04\"t\n\x0c\x43\x61ptureEvent\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.memwatch.v1.CaptureProgressH\x00\x12)\n\x08snapshot\x18\x02 \x01(\x0b\x32\x15.memwatch.v1.SnapshotH\x00\x42\x07\n\x05\x65vent\"\x9b\x01\n\x0f\x43\x61ptureProgress\x12(\n\x05stage\x18\x01 \x01(\x0e\x32\x19.memwatch.v1.CaptureStage\x12\x16\n\x0eraw_size_bytes\x18\x02 \x01(\x04\x12\x1b\n\x13\x65xpected_size_bytes\x18\x03 \x01(\x04\x12)\n\tpreflight\x18\x04 \x01(\x0b\x32\x16.memwatch.v1.Preflight\"\xac\x02\n\tPreflight\x12\x14\n\x0cpause_millis\x18\x01 \x01(\x04\x12\x1a\n\x12\x65xtra_memory_bytes\x18\x02 \x01(\x04\x12\x1b\n\x0eheadroom_bytes\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12\x16\n\x0eraw_size_bytes\x18\x04 \x01(\x04\x12\x14\n\x0clearned_from\x18\x05 \x01(\r\x12\x0f\n\x07\x61llowed\x18\x06 \x01(\x08\x12\x0f\n\x07refusal\x18\x07 \x01(\t\x12*\n\x06manner\x18\x08 \x01(\x0e\x32\x1a.memwatch.v1.CaptureManner\x12\x17\n\x0f\x64uration_millis\x18\t \x01(\x04\x12(\n\tforecasts\x18\n \x03(\x0b\x32\x15.memwatch.v1.ForecastB\x11\n\x0f_headroom_bytes\"\xa8\x01\n\x08\x46orecast\x12*\n\x06manner\x18\x01 \x01(\x0e\x32\x1a.memwatch.v1.CaptureManner\x12\x14\n\x0cpause_millis\x18\x02 \x01(\x04\x12\x17\n\x0f\x64uration_millis\x18\x03 \x01(\x04\x12\x1a\n\x12\x65xtra_memory_bytes\x18\x04 \x01(\x04\x12\x14\n\x0clearned_from\x18\x05 \x01(\r\x12\x0f\n\x07refusal\x18\x06 \x01(\t\"\xb5\x01\n\x14RecordProfileRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.memwatch.v1.ProfileKind\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.memwatch.v1.ProfileOptions\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x11\n\tjoin_only\x18\x06 \x01(\x08\"|\n\x12RecordProfileEvent\x12\x32\n\x08progress\x18\x01 \x01(\x0b\x32\x1e.memwatch.v1.RecordingProgressH\x00\x12)\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x15.memwatch.v1.SnapshotH\x00\x42\x07\n\x05\x65vent\"\xa0\x01\n\x11RecordingProgress\x12*\n\x05stage\x18\x01 \x01(\x0e\x32\x1b.memwatch.v1.RecordingStage\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x64uration_millis\x18\x03 \x01(\x04\x12\x16\n\x0eraw_size_bytes\x18\x04 \x01(\x04\"*\n\x14StopRecordingRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x17\n\x15StopRecordingResponse\":\n\rStreamRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x04\":\n\x0cWatchRequest\x12\x11\n\ttarget_id\x18\x01 \x01(\t\x12\x17\n\x0finterval_millis\x18\x02 \x01(\x04\"%\n\x0e\x44iscardRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\"\x11\n\x0f\x44iscardResponse*\xa2\x01\n\x0c\x43\x61ptureStage\x12\x1d\n\x19\x43\x41PTURE_STAGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43\x41PTURE_STAGE_PREFLIGHT\x10\x01\x12\x1c\n\x18\x43\x41PTURE_STAGE_CONNECTING\x10\x02\x12\x1b\n\x17\x43\x41PTURE_STAGE_CAPTURING\x10\x03\x12\x1b\n\x17\x43\x41PTURE_STAGE_FINISHING\x10\x04*\x8f\x01\n\x0eRecordingStage\x12\x1f\n\x1bRECORDING_STAGE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRECORDING_STAGE_CONNECTING\x10\x01\x12\x1d\n\x19RECORDING_STAGE_RECORDING\x10\x02\x12\x1d\n\x19RECORDING_STAGE_FINISHING\x10\x03\x32\x91\x06\n\x0c\x41gentService\x12<\n\x08GetAgent\x12\x1c.memwatch.v1.GetAgentRequest\x1a\x12.memwatch.v1.Agent\x12h\n\x0bListTargets\x12+.memwatch.v1.AgentServiceListTargetsRequest\x1a,.memwatch.v1.AgentServiceListTargetsResponse\x12\x43\n\x07\x43\x61pture\x12\x1b.memwatch.v1.CaptureRequest\x1a\x19.memwatch.v1.CaptureEvent0\x01\x12U\n\rRecordProfile\x12!.memwatch.v1.RecordProfileRequest\x1a\x1f.memwatch.v1.RecordProfileEvent0\x01\x12V\n\rStopRecording\x12!.memwatch.v1.StopRecordingRequest\x1a\".memwatch.v1.StopRecordingResponse\x12:\n\x06Stream\x12\x1a.memwatch.v1.StreamRequest\x1a\x12.memwatch.v1.Chunk0\x01\x12?\n\x05Watch\x12\x19.memwatch.v1.WatchRequest\x1a\x19.memwatch.v1.MemorySample0\x01\x12\x44\n\x07\x44iscard\x12\x1b.memwatch.v1.DiscardRequest\x1a\x1c.memwatch.v1.DiscardResponse\x12Y\n\x0eResolveSources\x12\".memwatch.v1.ResolveSourcesRequest\x1a#.memwatch.v1.ResolveSourcesResponse\x12G\n\x08\x45ndAgent\x12\x1c.memwatch.v1.EndAgentRequest\x1a\x1d.memwatch.v1.EndAgentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memwatch_proto.v1.agents_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CAPTURESTAGE']._serialized_start=2642
-  _globals['_CAPTURESTAGE']._serialized_end=2804
-  _globals['_RECORDINGSTAGE']._serialized_start=2807
-  _globals['_RECORDINGSTAGE']._serialized_end=2950
+  _globals['_CAPTURESTAGE']._serialized_start=2686
+  _globals['_CAPTURESTAGE']._serialized_end=2848
+  _globals['_RECORDINGSTAGE']._serialized_start=2851
+  _globals['_RECORDINGSTAGE']._serialized_end=2994
   _globals['_ENDAGENTREQUEST']._serialized_start=214
   _globals['_ENDAGENTREQUEST']._serialized_end=231
   _globals['_ENDAGENTRESPONSE']._serialized_start=233
@@ -61,33 +61,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTSERVICELISTTARGETSRESPONSE']._serialized_start=822
   _globals['_AGENTSERVICELISTTARGETSRESPONSE']._serialized_end=893
   _globals['_CAPTUREREQUEST']._serialized_start=896
-  _globals['_CAPTUREREQUEST']._serialized_end=1169
-  _globals['_CAPTUREEVENT']._serialized_start=1171
-  _globals['_CAPTUREEVENT']._serialized_end=1287
-  _globals['_CAPTUREPROGRESS']._serialized_start=1290
-  _globals['_CAPTUREPROGRESS']._serialized_end=1445
-  _globals['_PREFLIGHT']._serialized_start=1448
-  _globals['_PREFLIGHT']._serialized_end=1748
-  _globals['_FORECAST']._serialized_start=1751
-  _globals['_FORECAST']._serialized_end=1919
-  _globals['_RECORDPROFILEREQUEST']._serialized_start=1922
-  _globals['_RECORDPROFILEREQUEST']._serialized_end=2103
-  _globals['_RECORDPROFILEEVENT']._serialized_start=2105
-  _globals['_RECORDPROFILEEVENT']._serialized_end=2229
-  _globals['_RECORDINGPROGRESS']._serialized_start=2232
-  _globals['_RECORDINGPROGRESS']._serialized_end=2392
-  _globals['_STOPRECORDINGREQUEST']._serialized_start=2394
-  _globals['_STOPRECORDINGREQUEST']._serialized_end=2436
-  _globals['_STOPRECORDINGRESPONSE']._serialized_start=2438
-  _globals['_STOPRECORDINGRESPONSE']._serialized_end=2461
-  _globals['_STREAMREQUEST']._serialized_start=2463
-  _globals['_STREAMREQUEST']._serialized_end=2521
-  _globals['_WATCHREQUEST']._serialized_start=2523
-  _globals['_WATCHREQUEST']._serialized_end=2581
-  _globals['_DISCARDREQUEST']._serialized_start=2583
-  _globals['_DISCARDREQUEST']._serialized_end=2620
-  _globals['_DISCARDRESPONSE']._serialized_start=2622
-  _globals['_DISCARDRESPONSE']._serialized_end=2639
-  _globals['_AGENTSERVICE']._serialized_start=2953
-  _globals['_AGENTSERVICE']._serialized_end=3738
+  _globals['_CAPTUREREQUEST']._serialized_end=1213
+  _globals['_CAPTUREEVENT']._serialized_start=1215
+  _globals['_CAPTUREEVENT']._serialized_end=1331
+  _globals['_CAPTUREPROGRESS']._serialized_start=1334
+  _globals['_CAPTUREPROGRESS']._serialized_end=1489
+  _globals['_PREFLIGHT']._serialized_start=1492
+  _globals['_PREFLIGHT']._serialized_end=1792
+  _globals['_FORECAST']._serialized_start=1795
+  _globals['_FORECAST']._serialized_end=1963
+  _globals['_RECORDPROFILEREQUEST']._serialized_start=1966
+  _globals['_RECORDPROFILEREQUEST']._serialized_end=2147
+  _globals['_RECORDPROFILEEVENT']._serialized_start=2149
+  _globals['_RECORDPROFILEEVENT']._serialized_end=2273
+  _globals['_RECORDINGPROGRESS']._serialized_start=2276
+  _globals['_RECORDINGPROGRESS']._serialized_end=2436
+  _globals['_STOPRECORDINGREQUEST']._serialized_start=2438
+  _globals['_STOPRECORDINGREQUEST']._serialized_end=2480
+  _globals['_STOPRECORDINGRESPONSE']._serialized_start=2482
+  _globals['_STOPRECORDINGRESPONSE']._serialized_end=2505
+  _globals['_STREAMREQUEST']._serialized_start=2507
+  _globals['_STREAMREQUEST']._serialized_end=2565
+  _globals['_WATCHREQUEST']._serialized_start=2567
+  _globals['_WATCHREQUEST']._serialized_end=2625
+  _globals['_DISCARDREQUEST']._serialized_start=2627
+  _globals['_DISCARDREQUEST']._serialized_end=2664
+  _globals['_DISCARDRESPONSE']._serialized_start=2666
+  _globals['_DISCARDRESPONSE']._serialized_end=2683
+  _globals['_AGENTSERVICE']._serialized_start=2997
+  _globals['_AGENTSERVICE']._serialized_end=3782
 # @@protoc_insertion_point(module_scope)

@@ -117,7 +117,7 @@ class AgentServiceListTargetsResponse(_message.Message):
     def __init__(self, targets: _Optional[_Iterable[_Union[_targets_pb2.Target, _Mapping]]] = ...) -> None: ...
 
 class CaptureRequest(_message.Message):
-    __slots__ = ("request_id", "target_id", "kind", "way", "force", "session_id", "phase", "max_pause_millis", "timeout_millis", "pause")
+    __slots__ = ("request_id", "target_id", "kind", "way", "force", "session_id", "phase", "max_pause_millis", "timeout_millis", "pause", "trace_frames", "trace_millis")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +128,8 @@ class CaptureRequest(_message.Message):
     MAX_PAUSE_MILLIS_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MILLIS_FIELD_NUMBER: _ClassVar[int]
     PAUSE_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    TRACE_MILLIS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     target_id: str
     kind: _common_pb2.SnapshotKind
@@ -138,7 +140,9 @@ class CaptureRequest(_message.Message):
     max_pause_millis: int
     timeout_millis: int
     pause: _common_pb2.PauseMode
-    def __init__(self, request_id: _Optional[str] = ..., target_id: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., force: _Optional[bool] = ..., session_id: _Optional[str] = ..., phase: _Optional[str] = ..., max_pause_millis: _Optional[int] = ..., timeout_millis: _Optional[int] = ..., pause: _Optional[_Union[_common_pb2.PauseMode, str]] = ...) -> None: ...
+    trace_frames: int
+    trace_millis: int
+    def __init__(self, request_id: _Optional[str] = ..., target_id: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., force: _Optional[bool] = ..., session_id: _Optional[str] = ..., phase: _Optional[str] = ..., max_pause_millis: _Optional[int] = ..., timeout_millis: _Optional[int] = ..., pause: _Optional[_Union[_common_pb2.PauseMode, str]] = ..., trace_frames: _Optional[int] = ..., trace_millis: _Optional[int] = ...) -> None: ...
 
 class CaptureEvent(_message.Message):
     __slots__ = ("progress", "snapshot")

@@ -60,7 +60,7 @@ ISOLATION_MODE_DETACH: IsolationMode
 ISOLATION_MODE_AUTO: IsolationMode
 
 class SessionPlan(_message.Message):
-    __slots__ = ("selector", "fleet", "max_parallel", "timeframe_millis", "snapshots", "kind", "way", "force", "max_pause_millis", "service", "labels", "strategy", "pause", "isolation", "pick", "beside_newest")
+    __slots__ = ("selector", "fleet", "max_parallel", "timeframe_millis", "snapshots", "kind", "way", "force", "max_pause_millis", "service", "labels", "strategy", "pause", "isolation", "pick", "beside_newest", "allocation_frames")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +84,7 @@ class SessionPlan(_message.Message):
     ISOLATION_FIELD_NUMBER: _ClassVar[int]
     PICK_FIELD_NUMBER: _ClassVar[int]
     BESIDE_NEWEST_FIELD_NUMBER: _ClassVar[int]
+    ALLOCATION_FRAMES_FIELD_NUMBER: _ClassVar[int]
     selector: _targets_pb2.TargetSelector
     fleet: bool
     max_parallel: int
@@ -100,7 +101,8 @@ class SessionPlan(_message.Message):
     isolation: Isolation
     pick: PodPick
     beside_newest: bool
-    def __init__(self, selector: _Optional[_Union[_targets_pb2.TargetSelector, _Mapping]] = ..., fleet: _Optional[bool] = ..., max_parallel: _Optional[int] = ..., timeframe_millis: _Optional[int] = ..., snapshots: _Optional[int] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., force: _Optional[bool] = ..., max_pause_millis: _Optional[int] = ..., service: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., strategy: _Optional[str] = ..., pause: _Optional[_Union[_common_pb2.PauseMode, str]] = ..., isolation: _Optional[_Union[Isolation, _Mapping]] = ..., pick: _Optional[_Union[PodPick, str]] = ..., beside_newest: _Optional[bool] = ...) -> None: ...
+    allocation_frames: int
+    def __init__(self, selector: _Optional[_Union[_targets_pb2.TargetSelector, _Mapping]] = ..., fleet: _Optional[bool] = ..., max_parallel: _Optional[int] = ..., timeframe_millis: _Optional[int] = ..., snapshots: _Optional[int] = ..., kind: _Optional[_Union[_common_pb2.SnapshotKind, str]] = ..., way: _Optional[_Union[_common_pb2.CaptureWay, str]] = ..., force: _Optional[bool] = ..., max_pause_millis: _Optional[int] = ..., service: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., strategy: _Optional[str] = ..., pause: _Optional[_Union[_common_pb2.PauseMode, str]] = ..., isolation: _Optional[_Union[Isolation, _Mapping]] = ..., pick: _Optional[_Union[PodPick, str]] = ..., beside_newest: _Optional[bool] = ..., allocation_frames: _Optional[int] = ...) -> None: ...
 
 class Isolation(_message.Message):
     __slots__ = ("mode", "drain_millis", "ready_millis", "orphan_millis")
