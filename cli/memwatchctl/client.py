@@ -23,6 +23,8 @@ from memwatch_proto.v1 import (
     clusters_pb2_grpc,
     controllers_pb2,
     controllers_pb2_grpc,
+    findings_pb2,
+    findings_pb2_grpc,
     profiles_pb2,
     profiles_pb2_grpc,
     reports_pb2,
@@ -173,6 +175,7 @@ class Controller:
         self._snapshots = snapshots_pb2_grpc.SnapshotServiceStub(self._channel)
         self._reports = reports_pb2_grpc.ReportServiceStub(self._channel)
         self._profiles = profiles_pb2_grpc.ProfileServiceStub(self._channel)
+        self._findings = findings_pb2_grpc.FindingServiceStub(self._channel)
         self._controllers = controllers_pb2_grpc.ControllerServiceStub(self._channel)
         self._clusters = clusters_pb2_grpc.ClusterServiceStub(self._channel)
 
@@ -453,6 +456,36 @@ class Controller:
             older_than_millis=older_than_millis, dry_run=dry_run
         )
         return self._call(self._profiles.CleanupProfiles, request)
+
+    def findings(
+        self, wanted: findings_pb2.ListFindingsRequest, limit: int
+    ) -> Iterator[findings_pb2.Finding]:
+        """Findings, the worst first; `limit` 0: all."""
+
+        def page(size: int, token: str) -> findings_pb2.ListFindingsResponse:
+            request = findings_pb2.ListFindingsRequest()
+            request.CopyFrom(wanted)
+            request.page_size, request.page_token = size, token
+            return self._call(self._findings.ListFindings, request)
+
+        return _paged(page, lambda response: response.findings, limit)
+
+    def finding(self, finding_id: str) -> findings_pb2.Finding:
+        """One finding."""
+        request = findings_pb2.GetFindingRequest(id=finding_id)
+        return self._call(self._findings.GetFinding, request)
+
+    def watch_findings(
+        self, wanted: findings_pb2.WatchFindingsRequest
+    ) -> Iterator[findings_pb2.Finding]:
+        """What stands now, and each finding again when it changes; until Ctrl-C."""
+        for seen in self._watched(self._findings.WatchFindings, wanted):
+            yield seen.finding
+
+    def acknowledge(self, finding_id: str, by: str) -> findings_pb2.Finding:
+        """Says that somebody knows of a finding."""
+        request = findings_pb2.AcknowledgeFindingRequest(id=finding_id, by=by)
+        return self._call(self._findings.AcknowledgeFinding, request)
 
     def _call(self, method: Callable[..., T], request: object) -> T:
         """One call with deadline and token."""

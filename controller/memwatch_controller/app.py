@@ -25,6 +25,7 @@ from memwatch_controller.api.calls import CallLog
 from memwatch_controller.api.clusters import ClusterServicer
 from memwatch_controller.api.controllers import ControllerServicer
 from memwatch_controller.api.convert import agent_to_pb
+from memwatch_controller.api.findings import FindingServicer
 from memwatch_controller.api.heaps import HeapServicer
 from memwatch_controller.api.http.application import create_app, guarded
 from memwatch_controller.api.http.readiness import Readiness
@@ -48,6 +49,7 @@ from memwatch_controller.cluster.watchdog import Watchdog as InjectionWatchdog
 from memwatch_controller.counters import Counters
 from memwatch_controller.diagnosis.service import Diagnosis
 from memwatch_controller.errors import StartError
+from memwatch_controller.findings import Findings
 from memwatch_controller.heaps import Heaps
 from memwatch_controller.injection.reviews import SYSTEM_NAMESPACES
 from memwatch_controller.lifetime import Ending, at_work, keep_names
@@ -75,6 +77,7 @@ from memwatch_controller.snapshots.service import Snapshots
 from memwatch_controller.sources import asking
 from memwatch_controller.store.blobs import BlobStore
 from memwatch_controller.store.database import open_database
+from memwatch_controller.store.findings import FindingTable
 from memwatch_controller.store.isolations import IsolationTable
 from memwatch_controller.store.metadata import Metadata
 from memwatch_controller.store.presence import Presence, open_presence
@@ -86,6 +89,8 @@ from memwatch_proto.v1 import (
     clusters_pb2_grpc,
     controllers_pb2,
     controllers_pb2_grpc,
+    findings_pb2,
+    findings_pb2_grpc,
     heaps_pb2,
     heaps_pb2_grpc,
     profiles_pb2,
@@ -118,6 +123,7 @@ _SERVICES = (
     reports_pb2.DESCRIPTOR.services_by_name["ReportService"].full_name,
     heaps_pb2.DESCRIPTOR.services_by_name["HeapService"].full_name,
     profiles_pb2.DESCRIPTOR.services_by_name["ProfileService"].full_name,
+    findings_pb2.DESCRIPTOR.services_by_name["FindingService"].full_name,
     health.SERVICE_NAME,
     reflection.SERVICE_NAME,
 )
@@ -139,6 +145,7 @@ class Parts:
     heaps: Heaps
     sessions: SessionService
     profiles: Profiles
+    findings: Findings
     upkeep: Upkeep
     counters: Counters
     attachments: Attachments
@@ -213,6 +220,9 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
         )
         profile_table = ProfileTable(database)
         profiles = await _profiles(stack, settings, profile_table, blobs, agents, registry, slots)
+        findings = Findings(FindingTable(database), registry, _now)
+        await findings.load()
+        at_work(stack, findings.run())
         at_work(stack, registry.run())
         upkeep = Upkeep(
             metadata,
@@ -236,6 +246,7 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
             heaps,
             sessions,
             profiles,
+            findings,
             upkeep,
             counters,
             Attachments(cluster, registry, agents.end, settings.attaching, _now),
@@ -438,6 +449,7 @@ def _faces(parts: Parts) -> Faces:
         heaps=HeapServicer(parts.heaps),
         profiles=ProfileServicer(parts.profiles),
         clusters=ClusterServicer(parts.attachments),
+        findings=FindingServicer(parts.findings, parts.registry),
         agents=lambda: [agent_to_pb(agent) for agent in parts.registry.agents()],
         snapshots=parts.snapshots,
     )
@@ -456,7 +468,9 @@ def _diagnosis(parts: Parts) -> Diagnosis:
 
 
 def _add_services(server: grpc.aio.Server, parts: Parts, faces: Faces) -> None:
-    registry = RegistryServicer(parts.registry, parts.snapshots.take_in, parts.profiles.take_in)
+    registry = RegistryServicer(
+        parts.registry, parts.snapshots.take_in, parts.profiles.take_in, parts.findings.report
+    )
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
     controllers_pb2_grpc.add_ControllerServiceServicer_to_server(faces.controllers, server)
     clusters_pb2_grpc.add_ClusterServiceServicer_to_server(faces.clusters, server)
@@ -466,6 +480,7 @@ def _add_services(server: grpc.aio.Server, parts: Parts, faces: Faces) -> None:
     reports_pb2_grpc.add_ReportServiceServicer_to_server(faces.reports, server)
     heaps_pb2_grpc.add_HeapServiceServicer_to_server(faces.heaps, server)
     profiles_pb2_grpc.add_ProfileServiceServicer_to_server(faces.profiles, server)
+    findings_pb2_grpc.add_FindingServiceServicer_to_server(faces.findings, server)
 
 
 def _bind(server: grpc.aio.Server, settings: Settings) -> None:

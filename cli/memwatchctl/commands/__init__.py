@@ -37,6 +37,7 @@ TABLE: Mapping[str, Entry] = {
         _CAPTURING, "attach", "Capture a running pod that has no agent; nothing restarts."
     ),
     "targets": Entry(_LOOKING, "targets", "Processes that can be captured."),
+    "leaks": Entry(_LOOKING, "leaks", "What the leak detector sees."),
     "sessions": Entry(_LOOKING, "sessions", "Timed captures: list, follow, cancel."),
     "snapshots": Entry(_LOOKING, "snapshots", "Stored snapshots: list, download, upload."),
     "profiles": Entry(_LOOKING, "profiles", "Recordings: types, allocations, native memory."),

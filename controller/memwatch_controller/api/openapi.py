@@ -21,6 +21,7 @@ def document() -> dict[str, Any]:
         heaps=nothing,
         profiles=nothing,
         clusters=nothing,
+        findings=nothing,
         agents=nothing,
         snapshots=nothing,
     )

@@ -8,10 +8,12 @@ import structlog
 
 from memwatch_controller import model
 from memwatch_controller.api import convert
+from memwatch_controller.api.convert_findings import finding_from_pb
 from memwatch_controller.api.convert_profiles import artifacts_from_pb
 from memwatch_controller.api.convert_snapshots import snapshot_from_pb
 from memwatch_controller.api.status import streaming
 from memwatch_controller.errors import ControllerError, InvalidArgumentError, ReplacedError
+from memwatch_controller.finding import Finding
 from memwatch_controller.profile import Artifact
 from memwatch_controller.registry import Link, Registry
 from memwatch_proto import __version__
@@ -26,14 +28,24 @@ OnSpooled = Callable[[str, Sequence[model.Snapshot]], Awaitable[None]]
 #: Told the profiles that an agent holds: its id, where to dial it, and what they are.
 OnRecorded = Callable[[str, str, Sequence[Artifact]], Awaitable[None]]
 
+#: Told all that an agent's detector sees now.
+OnFindings = Callable[[str, Sequence[Finding]], Awaitable[None]]
+
 _log = structlog.get_logger()
 
 
 class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
     """Answers RegistryService; registry.proto says what it promises."""
 
-    def __init__(self, registry: Registry, on_spooled: OnSpooled, on_recorded: OnRecorded) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        on_spooled: OnSpooled,
+        on_recorded: OnRecorded,
+        on_findings: OnFindings,
+    ) -> None:
         self._registry = registry
+        self._on_findings = on_findings
         self._on_spooled = on_spooled
         self._on_recorded = on_recorded
         self._tasks: set[asyncio.Task[None]] = set()
@@ -55,6 +67,8 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
             async for heartbeat in _until_replaced(requests, link):
                 targets = [convert.target_from_pb(target) for target in heartbeat.targets]
                 self._registry.heartbeat(link, targets)
+                found = [finding_from_pb(finding) for finding in heartbeat.findings]
+                await self._on_findings(link.agent_id, [one for one in found if one])
                 if heartbeat.recorded:
                     agent = convert.agent_from_pb(register.agent)
                     self._in_background(self._tell_spooled(agent, heartbeat.recorded))

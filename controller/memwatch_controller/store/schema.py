@@ -125,3 +125,17 @@ isolations = sa.Table(
     sa.Column("update_time", sa.BigInteger, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
 )
+
+findings = sa.Table(
+    "findings",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("target_id", _ID, nullable=False, index=True),
+    sa.Column("type", sa.String(24), nullable=False),
+    # Severity and time in one number: what lists are ordered by.
+    sa.Column("rank", sa.BigInteger, nullable=False),
+    sa.Column("end_time", sa.BigInteger, nullable=False, index=True),
+    sa.Column("acknowledged", sa.Boolean, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index(None, "rank", "id"),
+)

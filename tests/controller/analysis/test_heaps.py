@@ -76,6 +76,7 @@ class Stage:
             heaps=HeapServicer(self.heaps),
             profiles=None,
             clusters=None,
+            findings=None,
             agents=list,
             snapshots=self.snapshots,
         )

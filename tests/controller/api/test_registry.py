@@ -44,9 +44,13 @@ async def served(tmp_path):
         if artifacts:
             told.append((f"{agent_id} at {address}", [one.id for one in artifacts]))
 
+    async def on_findings(agent_id, findings):
+        if findings:
+            told.append((agent_id, [one.id for one in findings]))
+
     server = grpc.aio.server()
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(
-        RegistryServicer(registry, on_spooled, on_recorded), server
+        RegistryServicer(registry, on_spooled, on_recorded, on_findings), server
     )
     targets_pb2_grpc.add_TargetServiceServicer_to_server(TargetServicer(registry), server)
     server.add_insecure_port(f"unix:{tmp_path}/s.sock")

@@ -8,6 +8,7 @@ import pytest
 
 from memwatch_controller.api.agents import AgentChannels
 from memwatch_controller.api.controllers import ControllerServicer
+from memwatch_controller.api.findings import FindingServicer
 from memwatch_controller.api.http.application import create_app, guarded
 from memwatch_controller.api.http.readiness import Readiness
 from memwatch_controller.api.http.routes import Faces
@@ -18,11 +19,13 @@ from memwatch_controller.api.status import streaming, unary
 from memwatch_controller.counters import Counters
 from memwatch_controller.diagnosis.service import Diagnosis
 from memwatch_controller.errors import NotFoundError, TooManySessionsError
+from memwatch_controller.findings import Findings
 from memwatch_controller.registry import Registry
 from memwatch_controller.reports import Reports
 from memwatch_controller.snapshots.service import Snapshots
 from memwatch_controller.store.blobs import BlobStore
 from memwatch_controller.store.database import open_database
+from memwatch_controller.store.findings import FindingTable
 from memwatch_controller.store.metadata import Metadata
 from memwatch_controller.store.profiles import ProfileTable
 from memwatch_controller.store.retention import Policy
@@ -131,6 +134,7 @@ async def stage(tmp_path) -> AsyncIterator[Stage]:
         heaps=None,
         profiles=None,
         clusters=None,
+        findings=FindingServicer(Findings(FindingTable(database), registry, lambda: 5), registry),
         agents=lambda: [agents_pb2.Agent(id="a-1", host="h")],
         snapshots=snapshots,
     )

@@ -114,9 +114,10 @@ def test_every_route_of_the_description_answers(plain):
         if "get" not in operations:
             continue
         filled = path.replace("{id}", "nothing").replace("{object_id}", "7")
-        answer = httpx.get(plain.url + filled, headers=plain.auth)
         expected = 404 if "{id}" in path else 200
-        assert answer.status_code == expected, (path, answer.text)
+        # A stream of events may go on for ever: only its beginning is read.
+        with httpx.stream("GET", plain.url + filled, headers=plain.auth) as answer:
+            assert answer.status_code == expected, path
 
 
 def test_metrics_of_a_real_controller(plain):

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from memwatch_controller.api import schemas
 from memwatch_controller.api.fields import bad_field
-from memwatch_controller.api.http import content, heaps, problems, profiles, routes
+from memwatch_controller.api.http import content, findings, heaps, problems, profiles, routes
 from memwatch_controller.api.http.calls import CallLog
 from memwatch_controller.api.http.gateway import FailedError
 from memwatch_controller.api.http.guard import Guard
@@ -24,6 +24,7 @@ from memwatch_proto.v1 import (
     agents_pb2,
     clusters_pb2,
     controllers_pb2,
+    findings_pb2,
     heaps_pb2,
     profiles_pb2,
     reports_pb2,
@@ -66,6 +67,9 @@ _ROOTS = (
     profiles_pb2.CleanupProfilesRequest.DESCRIPTOR,
     profiles_pb2.CleanupProfilesResponse.DESCRIPTOR,
     snapshots_pb2.CleanUpSnapshotsResponse.DESCRIPTOR,
+    findings_pb2.ListFindingsResponse.DESCRIPTOR,
+    findings_pb2.WatchFindingsResponse.DESCRIPTOR,
+    findings_pb2.AcknowledgeFindingRequest.DESCRIPTOR,
     reports_pb2.ListReportsResponse.DESCRIPTOR,
     reports_pb2.CompareSnapshotsRequest.DESCRIPTOR,
     *(heaps_pb2.DESCRIPTOR.message_types_by_name[name] for name in _HEAP_ANSWERS),
@@ -98,6 +102,7 @@ def create_app(faces: Faces, metrics: Metrics, ready: Ready) -> FastAPI:
         routes.reports(faces),
         heaps.router(faces),
         profiles.router(faces.profiles),
+        findings.router(faces.findings),
     ):
         api.include_router(part)
     app.include_router(api)

@@ -28,6 +28,9 @@ _MAX_DEPTH = 16
 #: A comment is sent when nothing happened for so long: proxies close silent streams.
 _PING_SECONDS = 15.0
 
+#: A method that fails for what it was asked does so within this time.
+_FIRST_SECONDS = 1.0
+
 
 class FailedError(Exception):
     """A call that failed; what it failed with is its whole content."""
@@ -79,22 +82,24 @@ async def events(
     """The answers of a streaming method as server-sent events.
 
     Raises:
-        FailedError: the method's error, where it fails before its first answer.
+        FailedError: the method's error, where it fails at once.
     """
     answers = aiter(method(request, Context()))
-    first = await anext(answers, None)
+    first = asyncio.ensure_future(anext(answers, None))
+    # A method may have nothing to say for hours: then its errors, too, come as events.
+    if (await asyncio.wait({first}, timeout=_FIRST_SECONDS))[0]:
+        await first
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
         _events(first, answers), media_type="text/event-stream", headers=headers
     )
 
 
-async def _events(first: Message | None, answers: AsyncIterator[Message]) -> AsyncIterator[str]:
-    current = first
+async def _events(
+    following: asyncio.Future[Message | None], answers: AsyncIterator[Message]
+) -> AsyncIterator[str]:
     try:
-        while current is not None:
-            yield _event("message", schemas.to_json(current))
-            following = asyncio.ensure_future(anext(answers, None))
+        while True:
             try:
                 while not (await asyncio.wait({following}, timeout=_PING_SECONDS))[0]:
                     yield ": still here\n\n"
@@ -102,6 +107,10 @@ async def _events(first: Message | None, answers: AsyncIterator[Message]) -> Asy
                 following.cancel()
                 raise
             current = await following
+            if current is None:
+                break
+            yield _event("message", schemas.to_json(current))
+            following = asyncio.ensure_future(anext(answers, None))
         yield _event("end", {})
     except FailedError as error:
         yield _event("error", problems.document(error.failure))

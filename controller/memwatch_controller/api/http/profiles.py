@@ -59,11 +59,11 @@ def router(servicer: Any) -> APIRouter:
         """Profiles, newest first."""
         request = profiles_pb2.ListProfilesRequest(
             states=[
-                _named(profiles_pb2.ProfileState, "PROFILE_STATE_", "states", s) for s in states
+                named(profiles_pb2.ProfileState, "PROFILE_STATE_", "states", s) for s in states
             ],
             service=service,
             target_id=target_id,
-            kind=_named(common_pb2.ProfileKind, "PROFILE_KIND_", "kind", kind) if kind else None,
+            kind=named(common_pb2.ProfileKind, "PROFILE_KIND_", "kind", kind) if kind else None,
             page_size=min(page_size, 1_000),
             page_token=page_token,
         )
@@ -147,7 +147,7 @@ async def _download(
     return StreamingResponse(data(), media_type=header.content_type, headers=headers)
 
 
-def _named(kinds: Any, prefix: str, field: str, name: str) -> Any:
+def named(kinds: Any, prefix: str, field: str, name: str) -> Any:
     """A value of an enum by its name, with or without the prefix, in any case."""
     upper = name.upper().replace("-", "_")
     full = upper if upper.startswith(prefix) else f"{prefix}{upper}"

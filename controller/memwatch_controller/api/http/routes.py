@@ -41,6 +41,7 @@ class Faces:
     heaps: Any
     profiles: Any
     clusters: Any
+    findings: Any
     agents: Callable[[], Sequence[agents_pb2.Agent]]
     snapshots: Snapshots
 
