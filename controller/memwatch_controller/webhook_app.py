@@ -38,13 +38,17 @@ async def run(settings: WebhookSettings) -> int:
             return ending.code
         if settings.injection.gates:
             gated = await stack.enter_async_context(Client(config.load("", os.environ)))
-            at_work(stack, Gates(gated, lambda: time.time_ns() // 1_000_000).run())
+            at_work(stack, Gates(gated, _now).run())
         server = http_server(settings.listen, app, settings.tls_cert, settings.tls_key)
         await stack.enter_async_context(server)
         _log.info("serving", address=settings.listen)
         await ending.wait()
         _log.info("stopping")
     return ending.code
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def _has_certificate(

@@ -1,7 +1,7 @@
 """Looks after the readiness gates: says True where nobody keeps a pod out, again and again.
 
-It has no memory that matters: everything is in the pods. So it runs in the webhook (which adds
-the gates, and has two replicas) and in the controller alike, and any one of them is enough.
+It has no memory that matters: everything is in the pods. It runs in every replica of the webhook,
+which adds the gates, and any one of them is enough.
 """
 
 import asyncio
@@ -74,7 +74,8 @@ class Gates:
         since = await self.look()
         ticking = asyncio.ensure_future(self._keep_ticking())
         try:
-            async for event in self._client.watch(resources.PODS, since=since, labels=_SELECTOR):
+            watching = self._client.watch(resources.PODS, since=since, labels=_SELECTOR)
+            async for event in watching:
                 if event.kind == "DELETED":
                     self._held.pop(str(event.object["metadata"]["uid"]), None)
                 elif event.kind in ("ADDED", "MODIFIED"):
