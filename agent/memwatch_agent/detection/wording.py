@@ -39,7 +39,7 @@ def _leak(found: Finding) -> str:
 def recommendations(found: Finding, target_id: str) -> Sequence[tuple[str, str]]:
     """What to do next, each with its command; empty where there is none."""
     capture = f"memwatchctl capture {target_id} --timeframe 10"
-    look = ("See how its memory went.", f"memwatchctl memory summary {target_id}")
+    look = ("See how its memory goes.", f"memwatchctl targets watch {target_id}")
     match found.kind:
         case Kind.LEAK:
             why = "Two snapshots, ten minutes apart, name what leaks and who holds it."

@@ -11,7 +11,7 @@ from memwatchctl import app
 from memwatchctl.errors import ExitCode
 from memwatchctl.options import group
 from memwatchctl.output import Column, Output, plain, word
-from memwatchctl.text import age
+from memwatchctl.text import age, size
 
 if TYPE_CHECKING:
     from memwatch_proto.v1.findings_pb2 import Finding, ListFindingsRequest
@@ -175,10 +175,15 @@ def _ago(finding: "Finding", field: str) -> str:
     return age((datetime.now(UTC) - at.ToDatetime(UTC)).total_seconds())
 
 
+def _number(name: str, number: float) -> str:
+    return size(round(number)) if "bytes" in name else f"{number:,.4g}"
+
+
 def _show(out: Output, finding: "Finding") -> None:
     if not out.is_table:
         out.document(plain(finding))
         return
+    numbers = sorted(finding.evidence.items())
     agreeing = f"{finding.replicas_agreeing} of {finding.replicas}" if finding.replicas > 1 else ""
     out.pairs(
         [
@@ -194,8 +199,10 @@ def _show(out: Output, finding: "Finding") -> None:
             ("Replicas", agreeing),
             ("Since", finding.since_time.ToJsonString()),
             ("First seen", finding.first_seen_time.ToJsonString()),
-            *((f"  {name}", f"{number:,.6g}") for name, number in sorted(finding.evidence.items())),
+            *((f"  {name}", _number(name, number)) for name, number in numbers),
         ]
     )
     for one in finding.recommendations:
-        out.line(f"→ {one.text}" + (f"\n    {one.command}" if one.command else ""))
+        out.line(f"→ {one.text}")
+        if one.command:
+            out.line(f"    {one.command}")
