@@ -21,7 +21,7 @@ from memwatch_heap.formats import read
 from memwatch_heap.index import HeapIndex, write_index
 from memwatch_heap.measures import measure
 from memwatch_heap.testing import HeapBuilder
-from memwatch_hook import wire
+from memwatch_hook import convert, wire
 
 #: A snapshot may unpack to this; a bomb must stop here.
 _MAX_BYTES = 4 << 20
@@ -82,7 +82,27 @@ def devtools(data: bytes) -> None:
                 cdp.evaluated(event.result)
 
 
+def heap_dump(data: bytes) -> None:
+    """Both converters of heap dumps: they refuse alike, or give the same bytes."""
+    found = [_converted(data, python) for python in (True, False)]
+    assert found[0] == found[1], "the converters differ"
+
+
+def _converted(data: bytes, python: bool) -> bytes | None:
+    """A converter's snapshot; None where it refuses the dump."""
+    with tempfile.TemporaryFile() as dump, tempfile.TemporaryFile() as out:
+        dump.write(data)
+        dump.flush()
+        try:
+            convert.convert(dump.fileno(), out.fileno(), python)
+        except convert.ConvertError:
+            return None
+        out.seek(0)
+        return out.read()
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
+    "heap_dump": heap_dump,
     "snapshot": snapshot,
     "index": index,
     "agent_wire": agent_wire,
@@ -121,6 +141,15 @@ def _indexes() -> list[bytes]:
     return [whole[_INDEX_PREFIX.size : end] + b"\0" + whole[-(-end // 64) * 64 :], whole]
 
 
+def _dumps() -> list[bytes]:
+    golden = json.loads((Path(__file__).parents[1] / "vectors" / "heap_dump.json").read_text())
+    return [
+        bytes.fromhex(vector["hex"])
+        for kind in ("dumps", "dumps_with_sites")
+        for vector in golden[kind]
+    ]
+
+
 def _agent_frames() -> list[bytes]:
     frame, kind = hookwire.json_frame, hookwire.FrameType
     progress = frame(kind.PROGRESS, {"id": 1, "stage": "x", "done": 1, "total": 2})
@@ -143,6 +172,7 @@ def _messages() -> list[bytes]:
 
 
 _SEEDS = {
+    "heap_dump": _dumps,
     "snapshot": _snapshots,
     "index": _indexes,
     "agent_wire": _agent_frames,

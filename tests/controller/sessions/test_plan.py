@@ -81,3 +81,20 @@ def test_late_means_more_than_5_s_and_1_percent():
     assert planning.is_late(minute, 5_001)
     assert not planning.is_late(day, 864_000)
     assert planning.is_late(day, 864_001)
+
+
+def test_allocations_are_traced_until_the_last_snapshot():
+    """Each snapshot but the last renews the lease, by some patience longer than it must last."""
+    plan = SessionPlan(timeframe_millis=60_000, snapshots=3, allocation_frames=2)
+    patience = planning.TRACE_PATIENCE_MILLIS
+    lengths = [planning.trace_millis(plan, index) for index in range(3)]
+    assert lengths == [30_000 + patience, 30_000 + patience, 0]
+    assert planning.trace_millis(SessionPlan(timeframe_millis=60_000), 0) == 0
+
+
+@pytest.mark.parametrize("wrong", [(65, 1000), (1, 2 * 24 * 3600 * 1000 + 1)])
+def test_tracing_that_would_last_too_long_is_refused(wrong):
+    """No more frames than a dump tells, and no more than a day between two snapshots."""
+    frames, millis = wrong
+    with pytest.raises(InvalidArgumentError, match="--allocation-sites|a day"):
+        planning.completed(SessionPlan(timeframe_millis=millis, allocation_frames=frames))
