@@ -96,5 +96,5 @@ def test_allocations_are_traced_until_the_last_snapshot():
 def test_tracing_that_would_last_too_long_is_refused(wrong):
     """No more frames than a dump tells, and no more than a day between two snapshots."""
     frames, millis = wrong
-    with pytest.raises(InvalidArgumentError, match="--allocation-sites|a day"):
+    with pytest.raises(InvalidArgumentError, match=r"--allocation-sites|a day"):
         planning.completed(SessionPlan(timeframe_millis=millis, allocation_frames=frames))
