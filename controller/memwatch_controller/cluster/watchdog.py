@@ -51,8 +51,9 @@ class Watchdog:
             _log.info("cannot look for pods without their agent", cause=str(error))
             return
         found = uninjected([Pod(one) for one in listed.items], self._excluded)
-        names = frozenset(f"{pod.namespace}/{pod.name}" for pod in found)
+        names = frozenset(found)
         self.missing = len(names)
         if news := sorted(names - self._told):
-            _log.warning("pods ask for the agent and lack it", pods=news[:MAX_LOGGED], of=len(news))
+            told = {name: found[name] for name in news[:MAX_LOGGED]}
+            _log.warning("pods ask for the agent and lack it", pods=told, of=len(news))
         self._told = names

@@ -159,7 +159,8 @@ class Diagnosis:
         listed = await client.list(resources.PODS, namespace)
         pods = [Pod(one) for one in listed.items]
         running = [pod for pod in pods if pod.is_running]
-        missing = [f"{p.namespace}/{p.name}" for p in uninjected(running, self._excluded)]
+        lacking = uninjected(running, self._excluded)
+        missing = [f"{name}: {why}" for name, why in lacking.items()]
         return [
             cluster_checks.of_injection(missing, len(running), self._excluded),
             cluster_checks.of_probes(running, targets),

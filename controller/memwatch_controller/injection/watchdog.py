@@ -1,10 +1,10 @@
 """Which pods ask for the agent and do not have it, and why: judged from the pod alone. Pure.
 
 The webhook fails open, so a pod may start without the agent and nobody notices. Whoever reads
-pods (`cluster/`) judges each by this, and exports how many there are of each kind.
+pods (`cluster/`) judges each by this; `memwatch_injection_missing` counts those that lack it.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,10 +12,6 @@ from typing import Any
 from memwatch_controller.injection.patch import has_agent, obstacle
 from memwatch_controller.injection.reviews import SYSTEM_NAMESPACES
 from memwatch_controller.injection.wishes import INJECT, WishError, wish_of
-
-#: Gauge of pods that ask for the agent, by `state`: what an alert looks at is `missing`.
-METRIC = "memwatch_injection_pods"
-METRIC_HELP = "Running pods that ask for the agent, by whether they have it."
 
 _ENDED = ("Succeeded", "Failed")
 
@@ -36,10 +32,6 @@ class State(StrEnum):
     MISSING = "missing"
     REFUSED = "refused"
     EXCLUDED = "excluded"
-
-
-#: States that are exported; pods that do not ask are everybody else's.
-EXPORTED = (State.PRESENT, State.MISSING, State.REFUSED, State.EXCLUDED)
 
 
 @dataclass(frozen=True)
@@ -80,12 +72,3 @@ def _missing(about: Mapping[str, Any]) -> str:
     owners = [owner.get("kind") for owner in about.get("ownerReferences") or []]
     again = "make it anew" if not owners else "restart its rollout"
     return f"it was made while no webhook answered, or got {INJECT} later; {again}"
-
-
-def tally(verdicts: Iterable[Verdict]) -> dict[State, int]:
-    """How many pods there are of each exported state; zeros too, so that a metric goes back."""
-    counts = dict.fromkeys(EXPORTED, 0)
-    for verdict in verdicts:
-        if verdict.state in counts:
-            counts[verdict.state] += 1
-    return counts

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch_controller.injection.watchdog import EXPORTED, State, Verdict, judge, tally
+from memwatch_controller.injection.watchdog import State, Verdict, judge
 from tests.controller.injection.test_patch import CLASSIC, SETTINGS, SHAPES, container, patched, pod
 
 
@@ -50,13 +50,6 @@ def test_state(made, state, said):
     """Each pod has one state, and what can be done about it is told."""
     verdict = judge(made)
     assert (verdict.state, said in verdict.why) == (state, True)
-
-
-def test_tally():
-    """Pods are counted by state, none as zero, and those that do not ask not at all."""
-    verdicts = [Verdict(State.MISSING), Verdict(State.NOT_ASKED), Verdict(State.MISSING)]
-    counts = tally(verdicts)
-    assert counts == dict.fromkeys(EXPORTED, 0) | {State.MISSING: 2}
 
 
 @given(st.dictionaries(st.sampled_from(["metadata", "spec", "status"]), st.none() | st.just({})))
