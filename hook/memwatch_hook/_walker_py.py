@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import sys
 import types
-from _weakref import getweakrefs
 from array import array
 from itertools import islice
 
@@ -17,6 +16,7 @@ from . import dump, v8format
 from ._shapes import Shape, Shapes
 from ._sites import Finder
 from .options import DUMP
+from .own import dump_head, modules, own_things
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 2000  # of one thread: the innermost ones
 PROGRESS_EVERY = 16_384  # objects; a power of two
-OWN_MODULES = ("memwatch_hook",)
-BOOTSTRAP_MARK = "__memwatch_bootstrap__"
 
 ROOT, MODULES, THREADS, NAMES, UNKNOWN, HOOK = range(6)
 _GROUPS = (
@@ -56,12 +54,6 @@ def write_heap(
     else:
         v8format.write(parts, walk.strings.table, sink)
     return {"objects": walk.count, "heap_bytes": sum(walk.nodes.sizes)}
-
-
-def dump_head() -> dict[str, str]:
-    """What the first block of a dump says of this process."""
-    version = "{}.{}.{}".format(*sys.version_info[:3])
-    return {"runtime": "python", "runtime_version": version, "walker": "python"}
 
 
 class Walk:
@@ -342,35 +334,3 @@ class _Rest:
                 if not reached[to]:
                     reached[to] = 1
                     left.append(to)
-
-
-def modules() -> list[tuple[str, object]]:
-    """The app's modules by name, and the hook's."""
-    return [
-        (name, module)
-        for name, module in list(sys.modules.items())
-        if type(name) is str and module is not None
-    ]
-
-
-def own_things() -> list[object]:
-    """The hook's modules, what they define, and the methods of their classes."""
-    found: list[object] = []
-    for name, module in list(sys.modules.items()):
-        if type(module) is not types.ModuleType:
-            continue
-        if name.partition(".")[0] in OWN_MODULES or BOOTSTRAP_MARK in module.__dict__:
-            found.append(module)
-            found += filter(_is_own, module.__dict__.values())
-    for thing in list(found):
-        if isinstance(thing, type):
-            found += filter(_is_own, thing.__dict__.values())
-            found += getweakrefs(thing)  # by which its bases know it
-    return found
-
-
-def _is_own(thing: object) -> bool:
-    """Whether something that a module of ours holds is ours, or of a class of ours."""
-    made_in = thing if type(thing) in (type, types.FunctionType) else type(thing)
-    module = getattr(made_in, "__module__", "")
-    return type(module) is str and module.partition(".")[0] in OWN_MODULES

@@ -14,8 +14,9 @@ import time
 import warnings
 from _signal import SIGALRM, SIGKILL  # type: ignore[import-not-found]
 from _thread import get_ident
+from importlib import import_module
 
-from . import _sites, child, outlet, pace, tracing, v8format, walker, ways, wire
+from . import _sites, pace, tracing, v8format, walker, ways, wire
 from .holding import Holding
 from .options import DUMP, HeapOptions
 from .originals import fork, waitpid
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from . import outlet
     from .spool import Spool
+
+if walker.IN_C is None:  # now, on the app's main thread: no fork may find an import half done
+    import_module("memwatch_hook.child")
+    import_module("memwatch_hook.outlet")
 
 IDLE_TICK_MILLIS = 500  # how often a running child is looked after
 GRACE_SECONDS = 5  # a child ends itself at its deadline, and says so; later it is killed
@@ -128,6 +134,8 @@ class Snapshot:
     def walk(self) -> None:
         """The child's life."""
         assert self._order is not None and self._status is not None
+        from . import child  # loaded below, where it is needed
+
         seconds = self._deadline_seconds
         child.run(self._order, self._outlet, self._kept(), self._status.writer, seconds)
 
@@ -239,6 +247,8 @@ class Snapshot:
             ) from cause
 
     def _outlet(self) -> outlet.File | outlet.Frames:
+        from . import outlet
+
         assert self._status is not None
         if self.spool is not None:
             return outlet.File(self.spool, self._status.writer)

@@ -7,7 +7,7 @@ import os
 import sys
 from importlib import import_module
 
-from . import _marks, _walker_py, cgroup, layouts, v8format
+from . import _marks, cgroup, layouts, own, v8format
 from ._sites import traceback_of
 from .options import DUMP
 
@@ -56,6 +56,8 @@ def write_heap(
     order: Order, sink: Callable[[bytes], None], progress: Callable[[str, int, int], None]
 ) -> dict[str, int]:
     """Writes the heap in the order's format to `sink`; how many `objects` of what `heap_bytes`."""
+    from . import _walker_py  # loaded below, where it is the one
+
     return _walker_py.write_heap(order, sink, progress)
 
 
@@ -151,16 +153,16 @@ def _c_order(
     """The arguments of the C walker, as parse_order in csrc/module.c reads them."""
     names = thread_names()
     threads = [(f"thread {names.get(ident, ident)}", frame) for ident, frame in frames.items()]
-    own, maybe_own, known = _walker_py.own_things(), [], chunks.known()
+    ours, maybe_own, known = own.own_things(), [], chunks.known()
     # From our caller on: our own frame is gone when the walk begins, and would hold itself.
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         maybe_own += [frame, *frame.f_locals.values()]
         frame = frame.f_back
-    lists = (_walker_py.modules(), threads, own, maybe_own, known)
+    lists = (own.modules(), threads, ours, maybe_own, known)
     memory = cgroup.Memory()
     levels = [(one.usage, one.stat, one.reclaimable, one.limit) for one in memory.levels]
-    own += [frames, names, *lists, memory, levels, options, target]
+    ours += [frames, names, *lists, memory, levels, options, target]
     # `__sizeof__` makes ints, and their memory must not come from malloc: see csrc/child.h.
     may_call_sizeof = not os.environ.get("PYTHONMALLOC", "").startswith("malloc")
     is_dump = options.format == DUMP
@@ -175,7 +177,7 @@ def _c_order(
         ),
         lists,
         v8format.header(),
-        json.dumps({**_walker_py.dump_head(), "walker": "c"}, separators=(",", ":")),
+        json.dumps({**own.dump_head(), "walker": "c"}, separators=(",", ":")),
         _marks.SALT,
         may_call_sizeof,
         (memory.keep, levels, deadline_seconds, target.max_extra),
@@ -240,3 +242,5 @@ def _load_c() -> tuple[Any | None, str]:
 
 
 IN_C, WHY_NOT_C = _load_c()
+if IN_C is None:  # now, on the app's main thread; otherwise it would only take memory
+    import_module("memwatch_hook._walker_py")
