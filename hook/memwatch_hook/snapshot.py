@@ -134,7 +134,7 @@ class Snapshot:
     def walk(self) -> None:
         """The child's life."""
         assert self._order is not None and self._status is not None
-        from . import child  # loaded below, where it is needed
+        from . import child  # loaded above, where it is needed
 
         seconds = self._deadline_seconds
         child.run(self._order, self._outlet, self._kept(), self._status.writer, seconds)
