@@ -220,6 +220,8 @@ static size_t approach(size_t current) {
   atomic_store(&box.state, STATE_ASKED);
   v8.restore(box.isolate, 0.95); /* where a collection brings it below that, the old limit holds */
   v8.interrupt(box.isolate, on_interrupt, NULL);
+  /* V8 may end the process without asking again; a child replaces this. */
+  figures_leave(box.directory, box.prefix, current, "it died before a child could write");
   return raised(current);
 }
 
@@ -229,15 +231,7 @@ static void wait_for_writer(void) {
     sleep_millis(WAIT_STEP_MILLIS);
 }
 
-/* The same limit again: V8 ends the process. */
-static size_t end_at(size_t current) {
-  bool ran = box.tries > 0;
-  figures_leave(box.directory, box.prefix, current,
-                ran ? "no child could write" : "a single call of the app took all of the memory");
-  return current;
-}
-
-/* V8 asks within a collection whether there may be more. */
+/* V8 asks within a collection whether there may be more; the same limit again ends the process. */
 static size_t on_near_limit(void *data, size_t current, size_t initial) {
   (void)data;
   if (box.is_child) return current + (current > MAX_RAISE_BYTES ? current / 2 : MAX_RAISE_BYTES);
@@ -246,7 +240,7 @@ static size_t on_near_limit(void *data, size_t current, size_t initial) {
   enum state state = atomic_load(&box.state);
   if (state == STATE_ASKED && box.raises++ < MAX_RAISES) return raised(current);
   if (state == STATE_ASKED || state == STATE_WRITING || !may_approach(current, initial))
-    return end_at(current);
+    return current;
   return approach(current);
 }
 
