@@ -127,6 +127,7 @@ async def test_a_capture_has_bounds(tmp_path):
         await capture(target, using, bounds)
     assert OPTIONS[-1] == {
         "format": "dump",
+        "sites": True,
         "deadline_millis": 2500,
         "max_extra_bytes": 7_000_000,
         "max_bytes": 16 << 30,
@@ -136,7 +137,7 @@ async def test_a_capture_has_bounds(tmp_path):
     assert OPTIONS[-1] == {"deadline_millis": 900_000}
     async with sending(tmp_path, GOLDEN) as target:
         await capture(target, using)
-    assert OPTIONS[-1] == {"format": "dump"}
+    assert OPTIONS[-1] == {"format": "dump", "sites": True}
 
 
 @pytest.mark.parametrize(
