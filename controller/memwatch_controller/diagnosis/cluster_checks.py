@@ -112,8 +112,7 @@ def of_injection(missing: Sequence[str], looked_at: int, excluded: Collection[st
             "injection",
             State.FAILED,
             f"{len(missing)} of {looked_at} pods ask for the agent and run without it",
-            "delete them one by one, so that they are made anew with the webhook there; "
-            "see the webhook's log where they still get none",
+            "see why below; once that is mended, restart their rollout",
             missing,
         )
     message = f"no pod of {looked_at} asks for the agent and lacks it"
