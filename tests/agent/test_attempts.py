@@ -112,7 +112,7 @@ def test_a_child_s_memory_ends_before_the_limit():
     assert reserve(roomy) == 200 * MIB
     assert bounds(roomy, 1000).memory_bytes == 2800 * MIB
     assert bounds(tight, 1000).memory_bytes == 75 * MIB
-    assert bounds(None, 60_000) == Bounds(240.0)
+    assert bounds(None, 60_000) == Bounds(900.0)
 
 
 async def test_a_child_is_ended_when_memory_runs_short(bench):
