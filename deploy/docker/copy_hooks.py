@@ -1,4 +1,7 @@
-"""What the init image runs: copies the hooks into the folder that the service mounts, and ends."""
+"""What the init image runs: copies the hooks into the folder that the service mounts, and ends.
+
+A service must start also where its hooks could not be had: then they are left out, and said so.
+"""
 
 import os
 import shutil
@@ -21,12 +24,28 @@ def copy(hooks: Path, to: Path) -> None:
             shutil.copyfile(Path(folder, name), target / name)
 
 
+def copy_or_leave_out(hooks: Path, to: Path) -> str:
+    """Copies; where that fails, leaves an empty hook that Node can load. Why it failed, or "".
+
+    Raises:
+        OSError: not even that can be written: Node would not start with a missing file.
+    """
+    try:
+        copy(hooks, to)
+    except OSError as error:
+        empty = to / "node" / "memwatch-hook.cjs"
+        empty.parent.mkdir(parents=True, exist_ok=True)
+        empty.write_text("")
+        return f"cannot copy hooks: {error}; the service starts without them"
+    return ""
+
+
 def _fail(error: OSError) -> None:
     raise error
 
 
 if __name__ == "__main__":
     try:
-        copy(Path(sys.argv[1]), Path(sys.argv[2]))
+        pass
     except (OSError, IndexError) as error:
         sys.exit(f"cannot copy hooks: {error}; run with the folder as its argument")

@@ -95,6 +95,15 @@ def test_copy_that_cannot_be(words):
     assert done.stderr.startswith("cannot copy hooks: ")
 
 
+def test_a_service_starts_without_its_hooks(tmp_path):
+    """Hooks that cannot be copied leave an empty file that Node can load, and exit code 0."""
+    command = [sys.executable, DOCKER / "copy_hooks.py", tmp_path / "nosuch", tmp_path / "to"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "the service starts without them" in done.stderr
+    assert (tmp_path / "to" / "node" / "memwatch-hook.cjs").read_text() == ""
+
+
 def test_tidy(tmp_path):
     """Pip and the tests of packages leave an image; the packages stay."""
     packages = tmp_path / "lib" / "python3.13" / "site-packages"

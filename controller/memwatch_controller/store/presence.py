@@ -74,9 +74,16 @@ class FilePresence:
         self._held: list[int] = []
 
     async def take(self, name: str, seconds: float) -> str:
-        """Takes a name for good, waiting so long for it; "", or who has it instead."""
+        """Takes a name for good, waiting so long for it; "", or who has it instead.
+
+        Raises:
+            StartError: the folder of the database cannot be written.
+        """
         path = self._database.with_name(f"{self._database.name}.{_key(name):x}.lock")
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StartError(f"'{path}'", f"{error.strerror}; check --data-dir") from error
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
             try:

@@ -4,6 +4,7 @@ import contextlib
 import psycopg
 import pytest
 
+from memwatch_controller.errors import StartError
 from memwatch_controller.store import presence as module
 from memwatch_controller.store.presence import NameLostError, open_presence
 
@@ -64,3 +65,10 @@ async def test_a_cut_connection_comes_back_with_its_names(postgres_url, monkeypa
             await asyncio.wait_for(keeping, 20)
         with contextlib.suppress(NameLostError):
             await keeping
+
+
+async def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    """A data directory that is not there is one sentence, and not a traceback."""
+    async with open_presence(f"sqlite:///{tmp_path}/nosuch/m.sqlite", "one") as one:
+        with pytest.raises(StartError, match="check --data-dir"):
+            await one.take("controller", 0)
