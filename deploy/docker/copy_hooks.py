@@ -46,6 +46,6 @@ def _fail(error: OSError) -> None:
 
 if __name__ == "__main__":
     try:
-        pass
+        sys.stderr.write(copy_or_leave_out(Path(sys.argv[1]), Path(sys.argv[2])))
     except (OSError, IndexError) as error:
         sys.exit(f"cannot copy hooks: {error}; run with the folder as its argument")
