@@ -14,6 +14,10 @@ MAX_FILE_BYTES = 256 * 1024
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
+#: In the kernel's flags of a process (`PF_EXITING`): it will not run again. Set before it closes
+#: its files, so whoever hears a socket close sees it; the state Z comes a while later.
+_EXITING = 0x4
+
 
 @dataclass(frozen=True)
 class Stat:
@@ -25,11 +29,12 @@ class Stat:
     cpu_ticks: int
     start_ticks: int
     rss_bytes: int
+    flags: int = 0
 
     @property
     def ended(self) -> bool:
-        """Whether the process is only waiting to be reaped."""
-        return self.state in "ZX"
+        """Whether the process has run its last: it is being taken down, or waits to be reaped."""
+        return self.state in "ZX" or bool(self.flags & _EXITING)
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ def parse_stat(data: bytes) -> Stat | None:
             cpu_ticks=int(fields[11]) + int(fields[12]),
             start_ticks=int(fields[19]),
             rss_bytes=int(fields[21]) * PAGE_BYTES,
+            flags=int(fields[6]),
         )
     except (IndexError, ValueError):
         return None

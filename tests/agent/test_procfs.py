@@ -18,8 +18,18 @@ def test_stat_survives_a_hostile_name():
     """A name with spaces and parentheses does not shift the fields."""
     stat = procfs.parse_stat(STAT)
 
-    assert stat == procfs.Stat("a) b (c)", "S", 12, 560, 987654, 250 * procfs.PAGE_BYTES)
+    rss, flags = 250 * procfs.PAGE_BYTES, 4194304
+    assert stat == procfs.Stat("a) b (c)", "S", 12, 560, 987654, rss, flags)
     assert not stat.ended
+
+
+def test_a_process_that_is_taken_down_has_ended():
+    """The kernel's flag counts: it is there when the first socket closes, state Z is not yet."""
+    for state, flags, ended in (("R", 4194308, True), ("S", 4194304, False), ("Z", 0, True)):
+        text = STAT.replace(b") S ", f") {state} ".encode()).replace(b"4194304", b"%d" % flags)
+        stat = procfs.parse_stat(text)
+        assert stat is not None
+        assert stat.ended is ended
 
 
 def test_status_has_the_inner_pid():
