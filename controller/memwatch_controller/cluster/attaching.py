@@ -177,9 +177,13 @@ def _target(pod: Pod, wish: Wish) -> Mapping[str, Any]:
     raise CannotAttachError(pod.name, pod.namespace, cause)
 
 
-def attached_names(pod: Pod) -> Sequence[str]:
-    """The names of our ephemeral containers in a pod, of those that ended too."""
-    names = (str(one.get("name")) for one in pod.spec.get("ephemeralContainers") or ())
+def attached_names(pod: Pod, target: str = "") -> Sequence[str]:
+    """The names of our ephemeral containers in a pod (beside one container), ended ones too."""
+    names = (
+        str(one.get("name"))
+        for one in pod.spec.get("ephemeralContainers") or ()
+        if not target or one.get("targetContainerName") == target
+    )
     return [name for name in names if re.fullmatch(rf"{PREFIX}-\d+", name)]
 
 

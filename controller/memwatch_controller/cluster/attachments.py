@@ -116,7 +116,7 @@ class Attachments:
         client = self._checked(wish, wait_millis)
         pod = Pod(await client.get(resources.PODS, pod_name, namespace))
         planned = attaching.plan(pod, wish, self._settings)
-        if (there := self._attached(pod)) and not dry_run:
+        if (there := self._attached(pod, planned)) and not dry_run:
             name, agent = there
             return self._seen(Attachment("", name, agent, (), ()), pod)
         known = {agent.id for agent in self._agents.connected()}
@@ -149,14 +149,15 @@ class Attachments:
             raise InvalidArgumentError("attach an agent", cause)
         return self._client
 
-    def _attached(self, pod: Pod) -> tuple[str, Agent] | None:
-        """An agent that was attached to the pod and still runs, with its container's name."""
+    def _attached(self, pod: Pod, planned: attaching.Plan) -> tuple[str, Agent] | None:
+        """An agent that was attached to the same container and still runs, with its own's name."""
         running = {
             str(status.get("name"))
             for status in (pod.object.get("status") or {}).get("ephemeralContainerStatuses") or ()
             if (status.get("state") or {}).get("running")
         }
-        names = [name for name in attaching.attached_names(pod) if name in running]
+        target = str(planned.container["targetContainerName"])
+        names = [name for name in attaching.attached_names(pod, target) if name in running]
         for agent in self._of_pod(pod):
             port = agent.address.rpartition(":")[2]
             for name in names:
