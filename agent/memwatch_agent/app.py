@@ -24,6 +24,7 @@ import memwatch_proto
 from memwatch_agent import metrics, procfs
 from memwatch_agent.appmetrics import AppMetrics
 from memwatch_agent.captures import Captures
+from memwatch_agent.detected import DetectorCollector
 from memwatch_agent.detector import Detector
 from memwatch_agent.drivers import converter
 from memwatch_agent.drivers.base import Runtime, Way
@@ -185,7 +186,8 @@ class Agent:
         collector = AgentCollector(self.own_health, lambda: self._figures.latest, own_figures)
         listen = self._settings.metrics_listen
         self._app_metrics.serve_from(asyncio.get_running_loop())
-        collectors = (collector, self._app_metrics)
+        detected = DetectorCollector(lambda: self._detector.told)
+        collectors = (collector, detected, self._app_metrics)
         with metrics.serving(listen, *collectors) if listen else contextlib.nullcontext():
             await self._serve_calls(stop)
 

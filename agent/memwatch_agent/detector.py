@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from memwatch_agent.detected import Book, Told
 from memwatch_agent.detection import wording
 from memwatch_agent.detection.findings import (
     Finding,
@@ -105,13 +106,23 @@ class Detector:
         self._watched: dict[str, _Watched] = {}
         self._settled: OrderedDict[tuple[str, ...], dict[str, float]] = OrderedDict()
         self._looked = 0.0
+        self._book = Book()
+        self._told = Told()
+
+    @property
+    def told(self) -> Told:
+        """What there is for /metrics, as of the last look; read from any thread."""
+        return self._told
 
     def take(self, targets: Sequence[targets_pb2.Target]) -> None:
         """The newest sample of every target; those that are missing have ended."""
         at = self._clock()
         living = {target.id for target in targets}
-        for id in [id for id in self._watched if id not in living]:
+        ended = [id for id in self._watched if id not in living]
+        for id in ended:
             self._remember(self._watched.pop(id))
+        if ended:
+            self._tell()
         for target in targets:
             watched = self._watched.get(target.id)
             if watched is None:
@@ -127,23 +138,29 @@ class Detector:
     def look(self) -> Iterator[None]:
         """Judges every process anew; stops after each, some milliseconds, to let others go on."""
         at, self._looked = self._clock(), self._now()
+        seconds = 0.0
         for watched in list(self._watched.values()):
+            began = self._clock()
             found = {(one.kind, one.subject): one for one in self._judged(watched, at)}
             for key, one in found.items():
                 since = self._looked - (at - one.since)
                 seen = watched.seen.setdefault(key, _Seen(one, since))
                 seen.finding, seen.since = one, min(seen.since, since)
             for key, seen in list(watched.seen.items()):
-                self._stand(seen, saw=key in found)
+                self._stand(watched, seen, saw=key in found)
                 if not seen.standing.stands and key not in found:
                     del watched.seen[key]
             watched.at_last_look = watched.usage
+            seconds += self._clock() - began
             yield
+        self._book.looked(seconds)
+        self._tell()
 
-    def _stand(self, seen: _Seen, *, saw: bool) -> None:
+    def _stand(self, watched: _Watched, seen: _Seen, *, saw: bool) -> None:
         seen.standing = seen.standing.looked(saw, *_LOOKS[seen.finding.kind])
         if seen.standing.stands and not seen.first_told:
             seen.first_told = self._looked
+            self._book.begin(watched.target, seen.finding)
 
     def _judged(self, watched: _Watched, at: float) -> Iterator[Finding]:
         for figure, series in watched.series.items():
@@ -158,13 +175,20 @@ class Detector:
     def findings(self) -> list[findings_pb2.Finding]:
         """Those that stand, the worst first."""
         found = [
-            _to_pb(watched.target.id, seen, self._looked)
-            for watched in self._watched.values()
-            for seen in watched.seen.values()
-            if seen.standing.stands
+            _to_pb(watched.target.id, seen, self._looked) for watched, seen in self._standing()
         ]
         found.sort(key=lambda one: (-one.severity, one.id))
         return found[:MAX_FINDINGS]
+
+    def _standing(self) -> Iterator[tuple[_Watched, _Seen]]:
+        for watched in self._watched.values():
+            for seen in watched.seen.values():
+                if seen.standing.stands:
+                    yield watched, seen
+
+    def _tell(self) -> None:
+        standing = [(watched.target, seen.finding) for watched, seen in self._standing()]
+        self._told = self._book.told(standing, len(self._watched))
 
     def _remember(self, ended: _Watched) -> None:
         """Keeps where a service's process had settled, for the one that comes after it."""

@@ -37,7 +37,7 @@ REQUEST_SECONDS = 5.0
 MAX_REQUESTS = 8
 
 _RUNTIMES = {common_pb2.RUNTIME_NODE: "node", common_pb2.RUNTIME_PYTHON: "python"}
-_LABELS = ("service", "runtime", "pid", "container")
+TARGET_LABELS = ("service", "runtime", "pid", "container")
 _TARGET_FIGURES = (
     ("rss_bytes", "Resident memory of the process."),
     ("pss_bytes", "Proportional memory of the process, where it is cheap to read."),
@@ -89,17 +89,17 @@ class AgentCollector(Collector):
         yield _gauge("memwatch_agent_targets", "Processes seen at the last look.", len(targets))
         shown = targets[:MAX_TARGETS]
         for name, about in _TARGET_FIGURES:
-            family = GaugeMetricFamily(f"memwatch_target_{name}", about, labels=_LABELS)
+            family = GaugeMetricFamily(f"memwatch_target_{name}", about, labels=TARGET_LABELS)
             for target in shown:
                 if target.memory.HasField(name):
-                    family.add_metric(_labels(target), getattr(target.memory, name))
+                    family.add_metric(target_labels(target), getattr(target.memory, name))
             yield family
         cpu = CounterMetricFamily(
-            "memwatch_target_cpu_seconds", "CPU time of the process.", labels=_LABELS
+            "memwatch_target_cpu_seconds", "CPU time of the process.", labels=TARGET_LABELS
         )
         for target in shown:
             if target.memory.HasField("cpu_millis"):
-                cpu.add_metric(_labels(target), target.memory.cpu_millis / 1000)
+                cpu.add_metric(target_labels(target), target.memory.cpu_millis / 1000)
         yield cpu
 
     def _own(self) -> Iterator[Metric]:
@@ -145,7 +145,8 @@ def _counter(name: str, about: str, value: float) -> CounterMetricFamily:
     return CounterMetricFamily(name, about, value=value)
 
 
-def _labels(target: targets_pb2.Target) -> list[str]:
+def target_labels(target: targets_pb2.Target) -> list[str]:
+    """The values of `TARGET_LABELS`."""
     return [
         target.service[:MAX_LABEL_CHARS],
         _RUNTIMES.get(target.runtime, ""),

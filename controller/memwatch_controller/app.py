@@ -407,7 +407,9 @@ async def _http_server(parts: Parts, faces: Faces) -> AsyncIterator[None]:
         return
     watchdog = parts.injection
     uninjected = (lambda: watchdog.missing) if watchdog else (lambda: None)
-    metrics = MetricsPage(parts.counters, parts.metadata, parts.registry, uninjected)
+    metrics = MetricsPage(
+        parts.counters, parts.metadata, parts.registry, parts.findings, uninjected
+    )
     app = guarded(create_app(faces, metrics, Readiness(parts.metadata, parts.blobs)), parts.token)
     async with http_server(settings.http_listen, app, settings.tls_cert, settings.tls_key):
         yield

@@ -127,3 +127,31 @@ def test_the_number_of_watched_processes_is_bounded():
     run = Run(Marks())
     many = [target(200 * MIB, id=f"t-{n}") for n in range(MAX_WATCHED + 50)]
     assert len(run.hours(1 / 12, lambda _: many)[-1]) == MAX_WATCHED
+
+
+def test_metrics_follow_the_findings():
+    """Told once, standing until it is over, and gone with its process before the next look."""
+    run = Run()
+    told = run.hours(6, lambda at: growing(at, limit=400 * MIB))[-1]
+    metrics = run.detector.told
+    assert len(told) == 1
+    assert [(key.service, key.type, count) for key, count in metrics.standing.items()] == [
+        ("web", "memory_leak", 1)
+    ]
+    assert sum(metrics.begun.values()) == 1
+    assert [(of.id, found.subject) for of, found in metrics.leaks] == [("t-1", "rss")]
+    assert (metrics.watched, metrics.looks) == (1, 72)
+
+    run.detector.take([])
+
+    assert not run.detector.told.standing
+    assert sum(run.detector.told.begun.values()) == 1
+
+
+def test_a_look_s_time_is_that_of_its_judging():
+    """What others do between two steps is not counted."""
+    run = Run()
+    run.detector.take([target(MIB), target(MIB, id="t-2")])
+    for _ in run.detector.look():
+        run.at += 60
+    assert (run.detector.told.looks, run.detector.told.look_seconds) == (1, 0)

@@ -1,13 +1,14 @@
 """The controller's /metrics: what it counted, and how much of everything there is now."""
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from memwatch_controller.counters import Counters
+from memwatch_controller.finding import Finding, FindingType, Severity
 from memwatch_controller.model import Agent, SessionState, Target, TargetState
 from memwatch_proto import __version__
 
@@ -38,6 +39,13 @@ class Known(Protocol):
         """Agents that are connected."""
 
 
+class Seen(Protocol):
+    """What the detectors of the agents see; `findings.Findings` knows it."""
+
+    def standing(self) -> Sequence[Finding]:
+        """Findings that are not over."""
+
+
 class _Now:
     """Gauges of one scrape."""
 
@@ -56,12 +64,14 @@ class MetricsPage:
         counters: Counters,
         figures: Figures,
         known: Known,
+        seen: Seen,
         uninjected: Callable[[], int | None],
     ) -> None:
         """`uninjected` tells how many pods lack the agent they ask for; None: not known."""
         self._counters = counters
         self._figures = figures
         self._known = known
+        self._seen = seen
         self._uninjected = uninjected
 
     async def __call__(self) -> bytes:
@@ -102,7 +112,28 @@ class MetricsPage:
             ),
             _info(),
             *self._missing(),
+            *self._findings(),
         ]
+
+    def _findings(self) -> Iterator[Metric]:
+        """By type and severity, which are ours; never by service or process."""
+        standing = self._seen.standing()
+        counts = Tally((one.type, one.severity) for one in standing)
+        family = GaugeMetricFamily(
+            "memwatch_controller_findings",
+            "Findings that stand, of all agents; one of an agent that is silent stands on.",
+            labels=["type", "severity"],
+        )
+        for kind in FindingType:
+            for severity in Severity:
+                labels = [kind.value, severity.name.lower()]
+                family.add_metric(labels, counts[kind, severity])
+        yield family
+        yield _plain(
+            "memwatch_controller_findings_unacknowledged",
+            "Findings that stand and that nobody has said to know of.",
+            sum(not one.acknowledged_time for one in standing),
+        )
 
     def _missing(self) -> list[Metric]:
         """Nothing where no cluster is looked at: 0 would say that all is well."""

@@ -93,13 +93,14 @@ class Stage:
     faces: Faces
     sessions: Sessions
     counters: Counters
+    findings: Findings
     why_not_ready: str = ""
 
     def application(self, token: str = TOKEN):
         async def ready() -> str:
             return self.why_not_ready
 
-        metrics = MetricsPage(self.counters, self.metadata, self.registry, lambda: 3)
+        metrics = MetricsPage(self.counters, self.metadata, self.registry, self.findings, lambda: 3)
         return guarded(create_app(self.faces, metrics, ready), token)
 
 
@@ -124,6 +125,7 @@ async def stage(tmp_path) -> AsyncIterator[Stage]:
         lambda: 2,
     )
     ready = Readiness(metadata, blobs)
+    findings = Findings(FindingTable(database), registry, lambda: 5)
     diagnosis = Diagnosis(registry, ready, None, "", (), __version__, lambda: 2)
     faces = Faces(
         controllers=ControllerServicer(1, "127.0.0.1:9467", diagnosis, lambda: 2),
@@ -134,11 +136,11 @@ async def stage(tmp_path) -> AsyncIterator[Stage]:
         heaps=None,
         profiles=None,
         clusters=None,
-        findings=FindingServicer(Findings(FindingTable(database), registry, lambda: 5), registry),
+        findings=FindingServicer(findings, registry),
         agents=lambda: [agents_pb2.Agent(id="a-1", host="h")],
         snapshots=snapshots,
     )
-    yield Stage(metadata, snapshots, registry, faces, sessions, counters)
+    yield Stage(metadata, snapshots, registry, faces, sessions, counters, findings)
     await channels.close()
     await database.close()
 

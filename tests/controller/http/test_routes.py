@@ -11,6 +11,7 @@ from memwatch_controller.api.http.application import PREFIX
 from memwatch_proto.v1 import sessions_pb2
 from tests.controller.builders import snapshot
 from tests.controller.http.conftest import TOKEN
+from tests.controller.store.test_findings import finding
 
 SESSION = {"request_id": "r-1", "plan": {"selector": {"name": "web"}, "timeframe_millis": "5000"}}
 
@@ -230,6 +231,21 @@ async def test_metrics_count_what_is_there_and_what_failed(http, stage):
     assert 'memwatch_uploads_total{outcome="DIGEST_MISMATCH"} 1.0' in page
     assert 'memwatch_sessions{state="waiting"} 0.0' in page
     assert "memwatch_agents_connected 0.0" in page
+
+
+async def test_metrics_count_the_findings_that_stand(http, stage):
+    """Every type and severity is there, 0 too; services and processes are not: they have no end."""
+    await stage.findings.report("a-1", [finding("f-1"), finding("f-2")])
+    await stage.findings.acknowledge("f-2", "somebody")
+    page = (await http.get("/metrics")).text
+    rows = [line for line in page.splitlines() if line.startswith("memwatch_controller_findings{")]
+    assert len(rows) == 16
+    counts = {row.rpartition(" ")[0]: float(row.rpartition(" ")[2]) for row in rows}
+    assert [row for row, count in counts.items() if count] == [
+        'memwatch_controller_findings{severity="medium",type="memory_leak"}'
+    ]
+    assert sum(counts.values()) == 2
+    assert "memwatch_controller_findings_unacknowledged 1.0" in page
 
 
 @pytest.mark.parametrize(
