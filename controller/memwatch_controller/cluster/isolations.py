@@ -55,6 +55,9 @@ _COST = ("controller.kubernetes.io/pod-deletion-cost", "2147483647")
 #: What an orphan is found by.
 _ORPHAN = "memwatch.dev/isolated-by"
 
+#: Records of isolations that are over are kept so long.
+KEEP_MILLIS = 30 * 24 * 3600_000
+
 _log = structlog.get_logger()
 
 
@@ -94,6 +97,9 @@ class Ledger(Protocol):
         self, id: str, change: Callable[[Isolation], Isolation | None]
     ) -> Isolation | None:
         """Applies a change in one transaction; the record after it, None where it is gone."""
+
+    async def forget(self, before: Millis) -> None:
+        """Drops records that were over before a time."""
 
 
 class Isolations:
@@ -178,7 +184,11 @@ class Isolations:
             await self._sleep(TICK_SECONDS)
 
     async def reconcile(self) -> None:
-        """Renews what is at work, ends orphans whose time is over, undoes what was left."""
+        """Renews what is at work, ends orphans whose time is over, undoes what was left.
+
+        What is over is remembered for a month: the session has its steps as well.
+        """
+        await self._ledger.forget(self._now() - KEEP_MILLIS)
         for record in await self._ledger.list_open():
             try:
                 await self._look_after(record)
