@@ -98,7 +98,7 @@ class Ledger(Protocol):
     ) -> Isolation | None:
         """Applies a change in one transaction; the record after it, None where it is gone."""
 
-    async def forget(self, before: Millis) -> None:
+    async def forget(self, before: int) -> None:
         """Drops records that were over before a time."""
 
 
