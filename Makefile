@@ -58,7 +58,7 @@ check: $(VENV)/hook-built
 	@$(BIN)/python -m tests.support.runtimes & installing=$$!; \
 	  $(MAKE) --no-print-directory lint arrows types proto-check || { kill $$installing; exit 1; }; \
 	  wait $$installing
-	@$(MAKE) --no-print-directory test ARGS="$(ARGS) --reruns 1 -rR"
+	@$(MAKE) --no-print-directory test ARGS="$(ARGS) --reruns 1 -rR --durations 30"
 
 lint: $(VENV)/installed
 	@echo "→ format and lint"
