@@ -165,7 +165,7 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
             counters,
             Attachments(cluster, registry, agents.end, settings.attaching, _now),
             cluster,
-            _injection(stack, cluster),
+            _injection(stack, cluster, settings.namespaces),
             _left_alone(cluster),
             _now,
         )
@@ -206,11 +206,13 @@ def _cluster(settings: Settings) -> Client | None:
     return Client(cluster_config.load(source, os.environ))
 
 
-def _injection(stack: AsyncExitStack, cluster: Client | None) -> InjectionWatchdog | None:
+def _injection(
+    stack: AsyncExitStack, cluster: Client | None, namespaces: Sequence[str]
+) -> InjectionWatchdog | None:
     """What looks for pods without their agent, at work; None where there is no cluster."""
     if cluster is None:
         return None
-    watchdog = InjectionWatchdog(cluster, _left_alone(cluster))
+    watchdog = InjectionWatchdog(cluster, _left_alone(cluster), namespaces)
     at_work(stack, watchdog.run())
     return watchdog
 

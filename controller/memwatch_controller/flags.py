@@ -12,6 +12,11 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 #: Name, what stands for its value in `--help`, what it says, its default.
 Flag = tuple[str, str, str, str]
 
+#: Namespaces that can be named one by one: for each a watch is open, and an HTTP client has 100
+#: connections.
+MAX_NAMESPACES = 50
+
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 
 
@@ -91,3 +96,19 @@ def number_of(name: str, text: str, least: float, most: float) -> float:
     if not least <= number <= most:
         raise StartError(f"{name} {text!r}", f"expected a number from {least:g} to {most:g}")
     return number
+
+
+def namespaces_of(name: str, text: str) -> tuple[str, ...]:
+    """Names of namespaces, by comma, each once.
+
+    Raises:
+        StartError: one is no name, or there are too many.
+    """
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for namespace in found:
+        if not _NAMESPACE.fullmatch(namespace):
+            raise StartError(name, f"{namespace[:80]!r} is no name of a namespace")
+    if len(found) > MAX_NAMESPACES:
+        cause = f"{len(found)} namespaces are more than {MAX_NAMESPACES}; name none: it means all"
+        raise StartError(name, cause)
+    return found

@@ -49,6 +49,7 @@ class Settings:
         keep: which snapshots are kept.
         cluster: where the Kubernetes API is: `auto` (the service account where this is a pod),
             `off`, `in-cluster`, or a kubeconfig's path.
+        namespaces: of services, the only ones that may be read; none: all.
         webhook_name: of the MutatingWebhookConfiguration that a diagnosis looks at.
         attaching: what an agent that is put into a running pod is like.
         host: name of this host or pod.
@@ -78,6 +79,7 @@ class Settings:
     analysis_seconds: float
     keep: Policy
     cluster: str
+    namespaces: tuple[str, ...]
     webhook_name: str
     attaching: Attaching
     host: str
@@ -107,6 +109,7 @@ _FLAGS = (
     ("max-captures", "N", "snapshots that are taken at once, and as many profiles", "32"),
     ("max-captures-per-service", "N", "of one service's replicas; 0: half, never all of them", "0"),
     ("cluster", "WHERE", "the Kubernetes API: auto, off, in-cluster, or a kubeconfig", "auto"),
+    ("namespaces", "NAMES", "of services, by comma: pods of no others are read; none: all", ""),
     (
         "webhook-name",
         "NAME",
@@ -169,6 +172,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], host: str) -> Setting
             stored_bytes=round(number_of("--keep-gib", value("keep_gib"), 0, 1e9) * 1024**3),
         ),
         cluster=value("cluster"),
+        namespaces=flags.namespaces_of("--namespaces", value("namespaces")),
         webhook_name=value("webhook_name"),
         attaching=Attaching(
             image=value("attach_image"),

@@ -38,7 +38,8 @@ async def run(settings: WebhookSettings) -> int:
             return ending.code
         if settings.injection.gates:
             gated = await stack.enter_async_context(Client(config.load("", os.environ)))
-            at_work(stack, Gates(gated, _now).run())
+            for namespace in settings.namespaces or ("",):
+                at_work(stack, Gates(gated, _now, namespace).run())
         server = http_server(settings.listen, app, settings.tls_cert, settings.tls_key)
         await stack.enter_async_context(server)
         _log.info("serving", address=settings.listen)

@@ -25,6 +25,7 @@ class WebhookSettings:
         tls_cert, tls_key: its certificate; taken up anew when their files change.
         keeping: where the certificate is made and kept; None: somebody else writes the files.
         excluded: namespaces whose pods are never changed.
+        namespaces: of services, where readiness gates are looked after; none: all.
         injection: what pods get.
     """
 
@@ -33,6 +34,7 @@ class WebhookSettings:
     tls_key: Path
     keeping: Keeping | None
     excluded: frozenset[str]
+    namespaces: tuple[str, ...]
     log_level: str
     injection: Injection
 
@@ -55,6 +57,7 @@ _FLAGS = (
     ("spool-size", "QUANTITY", "room for snapshots in each pod", "4Gi"),
     ("fallback-user", "UID", "the agent's uid where a pod names none; -1: its image's", "-1"),
     ("readiness-gates", "SWITCH", "on: pods that ask get one, and it is looked after here", "off"),
+    ("namespaces", "NAMES", "the only ones whose gates are looked after, by comma; none: all", ""),
     ("exclude", "NAMES", "namespaces besides kube-system that are left alone, by comma", ""),
     ("log-level", "LEVEL", f"one of {', '.join(LOG_LEVELS)}", "info"),
 )
@@ -93,6 +96,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> WebhookSettings:
         tls_key=key,
         keeping=keeping,
         excluded=frozenset(name.strip() for name in excluded),
+        namespaces=flags.namespaces_of("--namespaces", value("namespaces")),
         log_level=choice_of("--log-level", value("log_level"), LOG_LEVELS),
         injection=injection,
     )

@@ -35,6 +35,13 @@ def test_a_flag_wins_over_its_twin(tmp_path):
     assert settings.host == "memwatch-0"
 
 
+def test_namespaces(tmp_path):
+    """The namespaces of services are read by comma, each once; none means all."""
+    flags = ["--data-dir", str(tmp_path)]
+    assert parse(flags, {}, "h").namespaces == ()
+    assert parse([*flags, "--namespaces", "shop, pay,shop,"], {}, "h").namespaces == ("shop", "pay")
+
+
 @pytest.mark.parametrize(
     "argv",
     [
@@ -43,6 +50,8 @@ def test_a_flag_wins_over_its_twin(tmp_path):
         ["--http-listen", "unix:"],
         ["--log-level", "loud"],
         ["--max-sessions", "0"],
+        ["--namespaces", "shop,../pay"],
+        ["--namespaces", ",".join(f"n{number}" for number in range(51))],
         ["--heartbeat-seconds", "x"],
         ["--tls-cert", "/nowhere"],
         ["--tls-cert", "/nowhere", "--tls-key", "/nowhere"],

@@ -287,6 +287,8 @@ def test_cluster_is_told():
         "ATTACH_TOKEN_KEY": "token",
     }
     assert spec["enableServiceLinks"] is True
+    named = container_of(rendered("namespaces"), "memwatch-controller")["env"]
+    assert {"name": "MEMWATCH_CONTROLLER_NAMESPACES", "value": "shop,pay"} in named
     none = container_of(rendered("no modes"), "memwatch-controller")["env"]
     assert {"name": "MEMWATCH_CONTROLLER_CLUSTER", "value": "off"} in none
 
@@ -406,16 +408,18 @@ def test_webhook_looks_after_gates(namespaces):
     values["webhook"] = {"certificate": {"from": "certManager"}}
     done = helm(values)
     objects = [one for one in yaml.load_all(done.stdout, yaml.CSafeLoader) if one]
-    see, say = {("", "pods", "list"), ("", "pods", "watch")}, {("", "pods/status", "patch")}
-    expected = {"": see, **dict.fromkeys(namespaces, say)} if namespaces else {"": see | say}
-    assert granted(objects, "memwatch-webhook") == expected
+    rights = {("", "pods", "list"), ("", "pods", "watch"), ("", "pods/status", "patch")}
+    assert granted(objects, "memwatch-webhook") == dict.fromkeys(namespaces or [""], rights)
     (spec,) = (
         one["spec"]["template"]["spec"]
         for one in objects
         if one["kind"] == "Deployment" and one["metadata"]["name"] == "memwatch-webhook"
     )
     assert spec["automountServiceAccountToken"] is True
-    assert "--readiness-gates=on" in spec["containers"][0]["args"]
+    arguments = spec["containers"][0]["args"]
+    assert "--readiness-gates=on" in arguments
+    named = [one for one in arguments if one.startswith("--namespaces=")]
+    assert named == (["--namespaces=shop,pay"] if namespaces else [])
 
 
 def test_webhook_fails_open():
@@ -452,6 +456,7 @@ def test_labels_select():
         ({"images": {"agent": {"digest": "sha256:1"}}}, "/images/agent/digest"),
         ({"namespaces": ["Shop"]}, "/namespaces/0"),
         ({"namespaces": ["a", "a"]}, "/namespaces"),
+        ({"namespaces": [f"n{number}" for number in range(51)]}, "/namespaces"),
         ({"modes": {"isolate": True}}, "/modes/isolate"),
         ({"modes": {"exec": True}}, "'exec' not allowed"),
         ({"kubernetes": {"apiServer": "https://10.0.0.1"}}, "/kubernetes/apiServer"),

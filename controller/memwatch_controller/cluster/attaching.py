@@ -12,7 +12,7 @@ from typing import Any
 
 from memwatch_controller.cluster.pods import Pod
 from memwatch_controller.errors import ControllerError
-from memwatch_controller.injection.parts import AGENT, RUN, SPOOL, STATE_DIR
+from memwatch_controller.injection.parts import AGENT, RUN, SPOOL, STATE_DIR, labels_text
 
 #: Names of our ephemeral containers begin so; a number follows, for a name is never free again.
 PREFIX = "memwatch-attached"
@@ -245,12 +245,13 @@ def _environment(
         "MEMWATCH_AGENT_METRICS_LISTEN": "off",
         "MEMWATCH_AGENT_CONTROLLER": settings.controller,
         "MEMWATCH_AGENT_STATE_DIR": f"{STATE_DIR}/attached-{number}",
+        "MEMWATCH_AGENT_LABELS": labels_text(pod.labels),
         "MEMWATCH_AGENT_SPOOL_QUOTA": str(spool_bytes),
         "MEMWATCH_SERVICE_NAME": service or str(target["name"]),
     }
     if RUN in _mounts(pod):
         values["MEMWATCH_HOOK_DIR"] = RUN_PATH
-    told += [{"name": name, "value": value} for name, value in values.items()]
+    told += [{"name": name, "value": value} for name, value in values.items() if value]
     secret = {"name": settings.token_secret, "key": settings.token_key}
     return [*told, {"name": "MEMWATCH_TOKEN", "valueFrom": {"secretKeyRef": secret}}]
 

@@ -31,16 +31,18 @@ _log = structlog.get_logger()
 
 
 class Gates:
-    """Keeps every gate True that nobody holds False."""
+    """Keeps every gate of a namespace (none: of all) True that nobody holds False."""
 
     def __init__(
         self,
         client: Client,
         now: Callable[[], int],
+        namespace: str = "",
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self._now = now
+        self._namespace = namespace
         self._sleep = sleep
         self._held: dict[str, dict[str, Any]] = {}
 
@@ -59,7 +61,7 @@ class Gates:
         Raises:
             ClusterError: they cannot be listed.
         """
-        listing = await self._client.list(resources.PODS, labels=_SELECTOR)
+        listing = await self._client.list(resources.PODS, self._namespace, _SELECTOR)
         self._held = {}
         for pod in listing.items:
             await self._see(pod)
@@ -74,7 +76,7 @@ class Gates:
         since = await self.look()
         ticking = asyncio.ensure_future(self._keep_ticking())
         try:
-            watching = self._client.watch(resources.PODS, since=since, labels=_SELECTOR)
+            watching = self._client.watch(resources.PODS, self._namespace, since, _SELECTOR)
             async for event in watching:
                 if event.kind == "DELETED":
                     self._held.pop(str(event.object["metadata"]["uid"]), None)

@@ -1,7 +1,7 @@
 """Looks every few minutes for pods that should have the agent and do not; counts and logs them."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import structlog
 
@@ -27,8 +27,18 @@ class Watchdog:
         missing: how many the last look found; None before the first, and where it failed.
     """
 
-    def __init__(self, client: Client, excluded: Collection[str]) -> None:
+    def __init__(
+        self, client: Client, excluded: Collection[str], namespaces: Sequence[str] = ()
+    ) -> None:
+        """Made of where it looks.
+
+        Args:
+            client: of the cluster.
+            excluded: namespaces that the webhook leaves alone.
+            namespaces: of services, the only ones that may be read; none: all.
+        """
         self._client = client
+        self._namespaces = namespaces
         self._excluded = excluded
         self._told: frozenset[str] = frozenset()
         self.missing: int | None = None
@@ -45,12 +55,16 @@ class Watchdog:
     async def look(self) -> None:
         """Looks once; what was not missing at the last look is logged."""
         try:
-            listed = await self._client.list(resources.PODS)
+            listed = [
+                one
+                for namespace in self._namespaces or ("",)
+                for one in (await self._client.list(resources.PODS, namespace)).items
+            ]
         except ClusterError as error:
             self.missing = None
             _log.info("cannot look for pods without their agent", cause=str(error))
             return
-        found = uninjected([Pod(one) for one in listed.items], self._excluded)
+        found = uninjected([Pod(one) for one in listed], self._excluded)
         names = frozenset(found)
         self.missing = len(names)
         if news := sorted(names - self._told):

@@ -144,7 +144,7 @@ def _environment(settings: Settings, facts: PodFacts) -> list[dict[str, Any]]:
         "MEMWATCH_AGENT_METRICS_LISTEN": f"0.0.0.0:{METRICS_PORT}",
         "MEMWATCH_AGENT_CONTROLLER": settings.controller,
         "MEMWATCH_AGENT_STATE_DIR": f"{STATE_DIR}/agent",
-        "MEMWATCH_AGENT_LABELS": _labels(facts.labels),
+        "MEMWATCH_AGENT_LABELS": labels_text(facts.labels),
         "MEMWATCH_HOOK_DIR": "/run/memwatch",
         "MEMWATCH_SERVICE_NAME": facts.service,
     }
@@ -153,7 +153,7 @@ def _environment(settings: Settings, facts: PodFacts) -> list[dict[str, Any]]:
     return [*told, {"name": "MEMWATCH_TOKEN", "valueFrom": {"secretKeyRef": secret}}]
 
 
-def _labels(labels: Mapping[str, str]) -> str:
+def labels_text(labels: Mapping[str, str]) -> str:
     """Labels as the agent takes them; those that a comma or an equals sign would break are left."""
     plain = [
         f"{key}={value}"

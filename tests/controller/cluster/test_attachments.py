@@ -167,6 +167,10 @@ def test_the_container_is_the_services_neighbour():
     found = violations({"containers": [dict(made.container)]})
     assert [text.partition(": ")[2] for text in found] == _LACKED
     asked = plan(Pod(pod("a", containers=[user(1000)])), Wish(user=0), SETTINGS)
+    assert "MEMWATCH_AGENT_LABELS" not in {one["name"] for one in asked.container["env"]}
+    labelled = plan(Pod(pod("a", labels={"app": "web", "tier": "front"})), Wish(), SETTINGS)
+    labels = {"name": "MEMWATCH_AGENT_LABELS", "value": "app=web,tier=front"}
+    assert labels in labelled.container["env"]
     assert asked.container["securityContext"]["runAsUser"] == 0
     assert not asked.container["securityContext"]["runAsNonRoot"]
     unsaid = plan(Pod(pod("a")), Wish(), SETTINGS)

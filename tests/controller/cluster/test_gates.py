@@ -46,6 +46,20 @@ async def test_gates_of_new_and_forgotten_pods(fake, client):
     assert state(fake, "held") == "True"
 
 
+async def test_one_namespace_alone(fake, client):
+    """Where the namespaces of services are named, no other is listed or watched."""
+    running = asyncio.ensure_future(Gates(client, lambda: NOW, "shop").run())
+    try:
+        await asyncio.to_thread(
+            wait_until, lambda: ("watch", "pods", "shop", "") in {c[:4] for c in fake.calls}, 20
+        )
+        fake.objects.put(gated("later"))
+        await asyncio.to_thread(wait_until, lambda: state(fake, "later") == "True", 20)
+    finally:
+        running.cancel()
+    assert {namespace for _, _, namespace, *_ in fake.calls} == {"shop"}
+
+
 async def test_watched_and_tried_again(fake, client):
     """A pod that comes later is seen at once; an API server that is away is asked again."""
     running = asyncio.ensure_future(Gates(client, lambda: NOW).run())

@@ -176,3 +176,14 @@ async def test_the_watchdog_counts_and_forgets(fake):
         fake.faults.forbidden = {("list", "pods")}
         await watchdog.look()
         assert watchdog.missing is None
+
+
+async def test_the_watchdog_reads_the_named_namespaces_alone(fake):
+    """With the namespaces of services named it lists the pods of each of them, and of no other."""
+    for place in ("shop", "pay", "else"):
+        fake.objects.put(pod("bare", namespace=place, annotations=ASKS))
+    async with Client(Config(fake.url), {}) as client:
+        watchdog = Watchdog(client, ["memwatch"], ("shop", "pay"))
+        await watchdog.look()
+    assert watchdog.missing == 2
+    assert [call[:3] for call in fake.calls] == [("list", "pods", "shop"), ("list", "pods", "pay")]

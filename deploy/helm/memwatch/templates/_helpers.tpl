@@ -144,6 +144,10 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- define "memwatch.cluster" -}}
 - name: MEMWATCH_CONTROLLER_CLUSTER
   value: {{ include "memwatch.modes" . | empty | ternary "off" "in-cluster" | quote }}
+{{- with .Values.namespaces }}
+- name: MEMWATCH_CONTROLLER_NAMESPACES
+  value: {{ join "," . | quote }}
+{{- end }}
 - name: MEMWATCH_CONTROLLER_WEBHOOK_NAME
   value: {{ include "memwatch.clustername" . }}-webhook
 {{- if .Values.modes.attach }}
