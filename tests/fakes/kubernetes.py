@@ -43,6 +43,8 @@ class Faults:
 
     Attributes:
         forbidden: (verb, resource with its subresource) that roles refuse; ("*", "pods") is all.
+        named: (verb, resource, namespace) that roles allow for one object by its name alone: a
+            review that names none is refused.
         failing: answers that are given instead, one a call: (HTTP status, retry-after or None).
         slow_seconds: every answer waits so long.
         cut_watches_after: a watch's connection breaks after so many events; None: never.
@@ -51,6 +53,7 @@ class Faults:
     """
 
     forbidden: set[tuple[str, str]] = field(default_factory=set)
+    named: set[tuple[str, str, str]] = field(default_factory=set)
     failing: list[tuple[int, float | None]] = field(default_factory=list)
     slow_seconds: float = 0
     cut_watches_after: int | None = None
@@ -275,6 +278,9 @@ class _Handler(BaseHTTPRequestHandler):
         asked = sent["spec"]["resourceAttributes"]
         right = asked["resource"] + (f"/{asked['subresource']}" if asked.get("subresource") else "")
         denied = {(asked["verb"], right), ("*", right)} & self.fake.faults.forbidden
+        if not asked.get("name"):
+            place = asked.get("namespace", "")
+            denied |= {(asked["verb"], right, place)} & self.fake.faults.named
         return {**sent, "metadata": {}, "status": {"allowed": not denied}}
 
     def _watch(self, resource, namespace, query):

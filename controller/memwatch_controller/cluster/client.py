@@ -317,9 +317,16 @@ class Client:
         await self._changed("POST", deed, body, dry_run)
 
     async def may(
-        self, verb: str, resource: Resource, namespace: str = "", subresource: str = ""
+        self,
+        verb: str,
+        resource: Resource,
+        namespace: str = "",
+        subresource: str = "",
+        name: str = "",
     ) -> bool:
         """Whether we have a right, as the API server itself sees it.
+
+        A right on one object by its name is only seen by asking for that `name`.
 
         Raises:
             ClusterError: it cannot be asked.
@@ -330,6 +337,7 @@ class Client:
             "resource": resource.plural,
             "namespace": namespace,
             "subresource": subresource,
+            "name": name,
         }
         body = {
             "apiVersion": resources.ACCESS_REVIEWS.api_version,

@@ -108,14 +108,19 @@ class Diagnosis:
     async def _rights(self, client: Client, namespace: str) -> list[Check]:
         """Asks the API server for each right of each mode."""
         limit = asyncio.Semaphore(_AT_ONCE)
+        service = await self._webhook_service(client)
 
         async def held(right: Right, verb: str) -> tuple[tuple[Right, str], bool]:
-            place = namespace if right.resource.namespaced else ""
+            place, name = namespace if right.resource.namespaced else "", ""
+            if right.resource is resources.WEBHOOKS:
+                name = self._webhook_name
             if right.own_namespace:
-                place = client.namespace
+                if not service:  # no webhook that is known: nothing to read in our namespace
+                    return (right, verb), True
+                place, name = client.namespace, service
             async with limit:
                 return (right, verb), await client.may(
-                    verb, right.resource, place, right.subresource
+                    verb, right.resource, place, right.subresource, name
                 )
 
         asked = [
@@ -131,6 +136,15 @@ class Diagnosis:
             for verb in right.verbs
         }
         return [cluster_checks.of_rights(table, namespace)]
+
+    async def _webhook_service(self, client: Client) -> str:
+        """Name of the service that the webhook's configuration names; empty where it is unknown."""
+        try:
+            config = await client.get(resources.WEBHOOKS, self._webhook_name)
+        except (ClusterNotFoundError, ClusterForbiddenError):
+            return ""
+        called = ((config.get("webhooks") or [{}])[0].get("clientConfig")) or {}
+        return str((called.get("service") or {}).get("name") or "")
 
     async def _webhook(self, client: Client) -> list[Check]:
         """Whether the webhook answers, and how long its certificate lasts."""

@@ -122,6 +122,11 @@ async def test_without_a_cluster():
 async def test_a_cluster_in_order(fake, webhook):
     """Version, every mode's rights, the webhook over TLS, its certificate, pods, probes."""
     configure(fake, *webhook)
+    # As the chart's roles have it: one service and one configuration, each by its name.
+    fake.faults.named = {
+        ("get", "services", "memwatch"),
+        ("get", "mutatingwebhookconfigurations", ""),
+    }
     fake.objects.put(pod("web-1", annotations=ASKS, spec={"initContainers": [AGENT]}))
     found = await diagnosed(fake)
     assert {name: str(check.state) for name, check in found.items() if check.state != "ok"} == {
