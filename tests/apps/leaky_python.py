@@ -3,7 +3,7 @@
 They go into a module-level dict. Everything else is well behaved. Standard library only, any
 CPython from 3.9 on.
 
-    python leaky_python.py [PORT]      PORT 0 (the default) takes a free one
+    python leaky_python.py [PORT [ADDRESS]]    PORT 0 (the default) takes a free one, on loopback
 
     GET /          ok
     GET /leak?n=N  keeps N more (1000), answers {"leaked": total}
@@ -94,7 +94,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def main():
     """Serves until it is stopped."""
     port = int(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("PORT", "0"))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    address = sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1"
+    server = http.server.ThreadingHTTPServer((address, port), Handler)
     server.daemon_threads = True
     print(f"listening on http://127.0.0.1:{server.server_address[1]} pid {os.getpid()}", flush=True)
     server.serve_forever()

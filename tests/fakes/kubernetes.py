@@ -278,10 +278,9 @@ class _Handler(BaseHTTPRequestHandler):
         asked = sent["spec"]["resourceAttributes"]
         right = asked["resource"] + (f"/{asked['subresource']}" if asked.get("subresource") else "")
         denied = {(asked["verb"], right), ("*", right)} & self.fake.faults.forbidden
-        if not asked.get("name"):
-            place = asked.get("namespace", "")
-            denied |= {(asked["verb"], right, place)} & self.fake.faults.named
-        return {**sent, "metadata": {}, "status": {"allowed": not denied}}
+        one = (asked["verb"], right, asked.get("namespace", ""))
+        too_wide = not asked.get("name") and one in self.fake.faults.named
+        return {**sent, "metadata": {}, "status": {"allowed": not denied and not too_wide}}
 
     def _watch(self, resource, namespace, query):
         objects = self.fake.objects

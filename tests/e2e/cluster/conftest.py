@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +15,19 @@ from typing import Any
 import pytest
 
 from tests.e2e.cluster import settings as suite
-from tests.e2e.cluster.shop import manifests
+from tests.e2e.cluster import storage
+from tests.e2e.cluster.shop import INJECTED, manifests
 from tests.support.processes import running, wait_until
 from tests.support.runtimes import ROOT
 from tests.support.stack import program_env
 
 CHART = ROOT / "deploy" / "helm" / "memwatch"
+
+#: No command may hang a run: longer than the longest wait that is asked of kubectl.
+COMMAND_SECONDS = 300
+
+#: What is shown of each container's log where something fails.
+LOG_LINES = 60
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,12 @@ class Cluster:
     controller: str = ""
     token: str = ""
 
-    def kubectl(self, *words: str, namespace: str = "", stdin: str = "") -> str:
+    def kubectl(self, *words: str, namespace: str = "", stdin: str = "", check: bool = True) -> str:
         """What kubectl printed."""
         place = ("--namespace", namespace or self.services)
         command = [self.settings.kubectl, "--kubeconfig", self.settings.kubeconfig, *place, *words]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"kubectl {words}: {done.stderr[-2000:]}"
+        done = _run(command, stdin=stdin)
+        assert done.returncode == 0 or not check, f"kubectl {words}: {done.stderr[-2000:]}"
         return done.stdout
 
     def get(self, *words: str, namespace: str = "") -> Any:
@@ -60,8 +67,26 @@ class Cluster:
         self.kubectl("apply", "-f", "-", namespace=namespace, stdin=json.dumps(bundle))
 
     def rolled_out(self, kind_name: str, namespace: str = "") -> None:
-        """Waits until a workload is complete."""
-        self.kubectl("rollout", "status", kind_name, "--timeout=180s", namespace=namespace)
+        """Waits until a workload is complete; tells the pods' story where it does not get so."""
+        try:
+            self.kubectl("rollout", "status", kind_name, "--timeout=180s", namespace=namespace)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.story(namespace)}") from error
+
+    def story(self, namespace: str = "") -> str:
+        """What there is to know of a namespace's pods: descriptions, events, logs."""
+
+        def said(*words: str) -> str:
+            return self.kubectl(*words, namespace=namespace, check=False)
+
+        told = [
+            said("describe", "pods"),
+            said("get", "events", "--sort-by=.lastTimestamp"),
+        ]
+        for pod in said("get", "pods", "-o", "name").split():
+            words = ("logs", pod, "--all-containers", "--prefix", f"--tail={LOG_LINES}")
+            told.append(said(*words, "--ignore-errors"))
+        return "\n".join(told)
 
     def address(self, service: str, port: int, namespace: str = "") -> str:
         """host:port at which a service is reached from here."""
@@ -96,6 +121,14 @@ class Cluster:
             if endpoint["conditions"].get("ready")
         }
 
+    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs a command of ours against this cluster's controller to its end."""
+        done = _run(self.ctl(*words), env=self.env)
+        if check and done.returncode:
+            said = f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+            raise AssertionError(f"memwatchctl {words}: {done.returncode}\n{said}")
+        return done
+
     def ctl(self, *words: str) -> list[str]:
         """A command of ours against this cluster's controller."""
         return [sys.executable, "-P", "-m", "memwatchctl", *words]
@@ -128,8 +161,10 @@ def cluster(settings: suite.Settings) -> Iterator[Cluster]:
             stack.callback(
                 made.kubectl, "delete", "namespace", namespace, "--wait=false", namespace="default"
             )
+        _volume(made, mark)
+        # First: an install that fails half-way leaves roles and a webhook, too.
+        stack.callback(helm, made, "uninstall", "memwatch", "--wait", "--ignore-not-found")
         install(made)
-        stack.callback(helm, made, "uninstall", "memwatch", "--wait")
         made.rolled_out("statefulset/memwatch-controller", own)
         made.rolled_out("deployment/memwatch-webhook", own)
         secret = made.get("secret", "memwatch-token", namespace=own)
@@ -146,6 +181,88 @@ def shop(cluster: Cluster) -> str:
     return "web"
 
 
+@pytest.fixture(scope="session")
+def python_shop(cluster: Cluster) -> str:
+    """A Python service of one pod, with its agent and the hook."""
+    annotations = {"memwatch.dev/inject": "true", "memwatch.dev/runtime": "python"}
+    return _service(cluster, "reports", "python", annotations)
+
+
+@pytest.fixture(scope="session")
+def attached_shop(cluster: Cluster) -> str:
+    """A Node.js service of one pod whose agent attaches: no hook, one process namespace."""
+    return _service(cluster, "orders", "node", {**INJECTED, "memwatch.dev/hook": "false"})
+
+
+@pytest.fixture(scope="session")
+def bare_shop(cluster: Cluster) -> str:
+    """A Node.js service of one pod that knows nothing of memwatch."""
+    return _service(cluster, "bare", "node", {})
+
+
+def _service(cluster: Cluster, name: str, runtime: str, annotations: Mapping[str, str]) -> str:
+    told = cluster.settings
+    image = told.python_image if runtime == "python" else told.node_image
+    cluster.apply(manifests(name, image, told.pull_policy, 1, runtime, annotations))
+    cluster.rolled_out(f"deployment/{name}")
+    return name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Adds to each failure what the cluster's pods say."""
+    report = yield
+    made = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and made is not None:
+        for namespace in (made.own, made.services):
+            report.sections.append((f"pods of {namespace}", made.story(namespace)))
+    return report
+
+
+def _run(
+    command: list[str], stdin: str = "", env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            input=stdin,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise AssertionError(f"not within {COMMAND_SECONDS} s: {command}") from error
+
+
+def _volume(cluster: Cluster, mark: str) -> None:
+    """Makes the controller's volume where the cluster makes none."""
+    told = cluster.settings
+    classes = cluster.get("storageclasses", namespace="default")["items"]
+    if told.storage_class or storage.has_default(classes):
+        return
+    image = controller_image(told)
+    cluster.apply(storage.manifests(mark, cluster.own, image, told.pull_policy), "default")
+    name = f"memwatch-e2e-{mark}"
+    for kind in ("persistentvolume", "pod"):
+        words = ("delete", kind, name, "--wait=false")
+        cluster.stack.callback(cluster.kubectl, *words, namespace="default", check=False)
+
+    def opened() -> bool:
+        phase = cluster.get("pod", name, namespace="default")["status"].get("phase")
+        assert phase != "Failed", cluster.story("default")
+        return bool(phase == "Succeeded")
+
+    wait_until(opened, 120, "the controller's folder to be open")
+
+
+def controller_image(told: suite.Settings) -> str:
+    """The controller's image, as the chart names it."""
+    name = f"memwatch/controller:{told.tag}"
+    return f"{told.registry.rstrip('/')}/{name}" if told.registry else name
+
+
 def restricted(name: str) -> dict[str, Any]:
     """A namespace that keeps to the restricted Pod Security Standard."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -154,25 +271,29 @@ def restricted(name: str) -> dict[str, Any]:
 
 def install(cluster: Cluster) -> None:
     """Installs the chart with every mode on."""
-    told = cluster.settings
-    values = {
+    stdin = json.dumps(values_of(cluster.settings, cluster.services))
+    helm(cluster, "install", "memwatch", str(CHART), "--values=-", stdin=stdin)
+
+
+def values_of(told: suite.Settings, services: str) -> dict[str, Any]:
+    """The chart's values: every mode on, for one namespace of services."""
+    return {
         "images": {"tag": told.tag, "pullPolicy": told.pull_policy, "registry": told.registry},
-        "namespaces": [cluster.services],
-        "token": {"namespaces": [cluster.services]},
+        "namespaces": [services],
+        "token": {"namespaces": [services]},
         "modes": {"attach": True, "isolate": {"readiness": True, "detach": True}},
         "controller": {
             "addressFrom": "clusterIP",
-            "storage": {"size": "2Gi"},
+            "storage": {"size": "2Gi", "storageClass": told.storage_class},
             "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}},
         },
         "kubernetes": {"apiServer": told.api_server},
     }
-    helm(cluster, "install", "memwatch", str(CHART), "--values=-", stdin=json.dumps(values))
 
 
 def helm(cluster: Cluster, *words: str, stdin: str = "") -> None:
     """Runs helm in memwatch's namespace."""
     told = cluster.settings
     command = [told.helm, "--kubeconfig", told.kubeconfig, "--namespace", cluster.own, *words]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    done = _run(command, stdin)
     assert done.returncode == 0, f"helm {words}: {done.stderr[-2000:]}"

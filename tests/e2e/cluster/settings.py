@@ -8,6 +8,8 @@
 | MEMWATCH_E2E_REGISTRY | put before their names (nothing) |
 | MEMWATCH_E2E_PULL_POLICY | of all images (Never: they were imported by hand) |
 | MEMWATCH_E2E_NODE_IMAGE | an image with node in its path (local/node:test) |
+| MEMWATCH_E2E_PYTHON_IMAGE | an image with python3 in its path (local/python:test) |
+| MEMWATCH_E2E_STORAGE_CLASS | of the controller's volume; usual: the cluster's default, and where it has none a folder of the node, made by a pod of the namespace `default` |
 | MEMWATCH_E2E_API_SERVER | host:port of the API server for pods, where the usual address fails |
 | MEMWATCH_E2E_ACCESS | clusterip: services are reached by their cluster address, for a test that runs on a node (usual); forward: by kubectl port-forward |
 | MEMWATCH_E2E_HELM, MEMWATCH_E2E_KUBECTL | the programs (helm of `make test`, kubectl) |
@@ -31,6 +33,8 @@ class Settings:
     registry: str
     pull_policy: str
     node_image: str
+    python_image: str
+    storage_class: str
     api_server: str
     forwards: bool
     helm: str
@@ -50,6 +54,8 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         registry=value("REGISTRY"),
         pull_policy=value("PULL_POLICY", "Never"),
         node_image=value("NODE_IMAGE", "local/node:test"),
+        python_image=value("PYTHON_IMAGE", "local/python:test"),
+        storage_class=value("STORAGE_CLASS"),
         api_server=value("API_SERVER"),
         forwards=value("ACCESS", "clusterip") == "forward",
         helm=value("HELM", str(runtimes.helm() or "helm")),

@@ -3,6 +3,7 @@
 import http.client
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from tests.support.stack import APPS
@@ -16,15 +17,33 @@ _CONTAINER = {
 _POD = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
-def manifests(name: str, image: str, pull_policy: str, replicas: int) -> list[dict[str, Any]]:
-    """A leaking Node.js service with its code in a ConfigMap."""
-    labels = {"app": name}
-    code = (APPS / "leaky_node.js").read_text(encoding="utf-8")
+#: By runtime: what starts its leaking service, and the file that holds it.
+_PROGRAMS = {
+    "node": (("node",), "leaky_node.js"),
+    "python": (("python3", "-u"), "leaky_python.py"),
+}
+
+#: Annotations of pods that get the agent; without any a pod knows nothing of memwatch.
+INJECTED = {"memwatch.dev/inject": "true", "memwatch.dev/runtime": "node"}
+
+
+def manifests(
+    name: str,
+    image: str,
+    pull_policy: str,
+    replicas: int,
+    runtime: str = "node",
+    annotations: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """A leaking service with its code in a ConfigMap; usual: Node.js, injected, with a gate."""
+    labels, (program, file) = {"app": name}, _PROGRAMS[runtime]
+    if annotations is None:
+        annotations = {**INJECTED, "memwatch.dev/isolate": "readiness"}
     container = {
         "name": "app",
         "image": image,
         "imagePullPolicy": pull_policy,
-        "command": ["node", "/app/leaky_node.js", "8080", "0.0.0.0"],
+        "command": [*program, f"/app/{file}", "8080", "0.0.0.0"],
         "ports": [{"containerPort": 8080}],
         "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
         # A pod that ends goes on to answer until nobody is sent to it any more.
@@ -34,14 +53,7 @@ def manifests(name: str, image: str, pull_policy: str, replicas: int) -> list[di
         "volumeMounts": [{"name": "code", "mountPath": "/app"}],
     }
     template = {
-        "metadata": {
-            "labels": labels,
-            "annotations": {
-                "memwatch.dev/inject": "true",
-                "memwatch.dev/runtime": "node",
-                "memwatch.dev/isolate": "readiness",
-            },
-        },
+        "metadata": {"labels": labels, "annotations": dict(annotations)},
         "spec": {
             "securityContext": _POD,
             "containers": [container],
@@ -54,14 +66,14 @@ def manifests(name: str, image: str, pull_policy: str, replicas: int) -> list[di
         "strategy": {"rollingUpdate": {"maxUnavailable": 1, "maxSurge": 1}},
         "template": template,
     }
-    about, data = {"name": name}, {"leaky_node.js": code}
+    about = {"name": name}
     ports = [{"port": 8080, "targetPort": 8080}]
     return [
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": about,
-            "data": data,
+            "data": {file: (APPS / file).read_text(encoding="utf-8")},
         },
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": spec},
         {
@@ -71,6 +83,17 @@ def manifests(name: str, image: str, pull_policy: str, replicas: int) -> list[di
             "spec": {"selector": labels, "ports": ports},
         },
     ]
+
+
+def bare_pod(name: str, image: str, annotations: Mapping[str, str]) -> dict[str, Any]:
+    """A pod that is only shown to the API server (`--dry-run=server`), never run."""
+    container = {"name": "app", "image": image, "securityContext": _CONTAINER}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "annotations": dict(annotations)},
+        "spec": {"securityContext": _POD, "containers": [container]},
+    }
 
 
 class Callers:
