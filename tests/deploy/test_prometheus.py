@@ -1,5 +1,7 @@
-"""Rules, alerts and their runbooks: what Prometheus' own tools say, and that all hang together."""
+"""Rules, alerts, runbooks and dashboards: sound by themselves, and all of a piece."""
 
+import itertools
+import json
 import re
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ from tests.support.runtimes import ROOT
 RULES = ROOT / "deploy" / "prometheus" / "memwatch.rules.yaml"
 CASES = ROOT / "tests" / "deploy" / "prometheus" / "alerts.yaml"
 RUNBOOKS = ROOT / "docs" / "runbooks"
+DASHBOARDS = sorted((ROOT / "deploy" / "grafana").glob("*.json"))
 
 ALERTS = {
     rule["alert"]: rule
@@ -85,3 +88,32 @@ def test_compose_starts_with_them():
     [mount] = [mount for mount in mounts if RULES.name in mount]
     source, inside, mode = mount.split(":")
     assert ((folder / source).resolve(), [inside], mode) == (RULES, read, "ro")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "deploy" / "grafana").glob("*.json")), ids=lambda path: path.stem
+)
+def test_dashboards_take_any_data_source(path):
+    """Panels ask the source that is chosen and do not lie on each other; links lead somewhere."""
+    board = json.loads(path.read_text())
+    source, *variables = board["templating"]["list"]
+    assert (source["name"], source["type"], source["query"]) == (
+        "datasource",
+        "datasource",
+        "prometheus",
+    )
+    asked = [panel for panel in board["panels"] if panel["type"] != "row"]
+    chosen = {"type": "prometheus", "uid": "${datasource}"}
+    for one in (*asked, *variables, *(target for panel in asked for target in panel["targets"])):
+        assert one["datasource"] == chosen
+    taken = [cell for panel in board["panels"] for cell in cells(**panel["gridPos"])]
+    assert len(taken) == len(set(taken))
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    boards = {f"/d/memwatch-{other.stem}" for other in path.parent.glob("*.json")}
+    assert {link["url"].partition("?")[0] for link in board["links"]} == boards
+
+
+def cells(x, y, w, h):
+    """The cells of Grafana's grid that a panel takes; it is 24 wide."""
+    assert x + w <= 24
+    return itertools.product(range(x, x + w), range(y, y + h))
