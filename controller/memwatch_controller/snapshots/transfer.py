@@ -7,7 +7,7 @@ way that is cut a thousand times still ends; one that brings nothing any more is
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memwatch_controller.errors import AgentError, DigestMismatchError
 from memwatch_controller.model import CaptureOrder, CaptureProgress, Snapshot
@@ -25,6 +25,9 @@ TIMEOUT_MARGIN_SECONDS = 60
 
 #: Empty pieces in a row after which a stream counts as cut: it lives but brings nothing.
 MAX_EMPTY_PIECES = 1_000
+
+#: Of what befell a snapshot, so much is told.
+_MAX_NOTE_CHARS = 300
 
 
 @dataclass(frozen=True)
@@ -50,23 +53,27 @@ class Patience:
 async def take(
     agents: Agents, address: str, order: CaptureOrder, on_progress: OnProgress, patience: Patience
 ) -> Snapshot:
-    """Has an agent take a snapshot, and joins it again after a cut.
+    """Has an agent take a snapshot, and joins it again after a cut, which a note then tells.
 
     Raises:
         AgentError: the agent says no, or is not there any more.
     """
-    events = 0
+    events, lost = 0, ""
     found: Snapshot | None = None
 
     async def attempt() -> None:
-        nonlocal events, found
-        async with aclosing(agents.capture(address, order)) as told:
-            async for event in told:
-                if isinstance(event, Snapshot):
-                    found = event
-                    return
-                events += 1
-                on_progress(event)
+        nonlocal events, found, lost
+        try:
+            async with aclosing(agents.capture(address, order)) as told:
+                async for event in told:
+                    if isinstance(event, Snapshot):
+                        found = event
+                        return
+                    events += 1
+                    on_progress(event)
+        except AgentError as failure:
+            lost = lost or str(failure)
+            raise
         raise _cut("the agent ended the capture's events without a snapshot")
 
     seconds = (order.timeout_millis or DEFAULT_TIMEOUT_MILLIS) / 1000 + TIMEOUT_MARGIN_SECONDS
@@ -81,7 +88,8 @@ async def take(
             f"not done after {seconds:.0f} s; ask for a longer timeout",
         ) from error
     assert found is not None
-    return found
+    note = f"not had at the first try: {lost}"[:_MAX_NOTE_CHARS]
+    return replace(found, notes=(*found.notes, note)) if lost else found
 
 
 async def pull(

@@ -2,6 +2,7 @@
 
 crash: a class's tp_traverse jumps to nowhere. hang: it never returns.
 full: the container's memory is as good as used up, by the figures in the folder of argv[1].
+freeze: no collection falls into a trap, so that an agent's request for one is harmless.
 """
 
 import ctypes
@@ -35,4 +36,6 @@ for line in sys.stdin:
         SLOT.value = ctypes.cast(libc.pause, ctypes.c_void_p).value
     elif word == "full":
         cgroup._V2 = (sys.argv[1], "memory.max", "memory.current", "inactive_file")
+    elif word == "freeze":
+        gc.freeze()
     print(word, flush=True)

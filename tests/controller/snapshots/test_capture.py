@@ -91,7 +91,7 @@ async def test_a_way_that_is_cut_50_times_ends_with_the_right_digest(snapshots):
 
 
 async def test_a_capture_is_joined_after_a_cut(snapshots):
-    """A way that is cut while the agent works finds the same capture again."""
+    """A way that is cut while the agent works finds the same capture again, and a note tells it."""
     hold, events = asyncio.Event(), []
     agent = FakeAgent(raw=heap(), hold=hold)
     async with serving(agent) as port, cutting_proxy(port, cut_after=None) as proxy:
@@ -104,7 +104,8 @@ async def test_a_capture_is_joined_after_a_cut(snapshots):
         running = asyncio.create_task(snapshots.capture(proxy.address, ORDER, on_progress))
         await cut_once.wait()
         await proxy.stop()
-        await running
+        taken = await running
+    assert taken.notes[-1].startswith("not had at the first try: cannot reach the agent at ")
     assert len(events) == 2
     assert agent.captures == [ORDER.request_id]
 

@@ -77,14 +77,20 @@ def node_service(engine: Engine) -> Service:
 
 
 @pytest.fixture(scope="session")
-def python_service(engine: Engine) -> Service:
-    """A Python service with the hook from the init image in a volume."""
+def hooked(engine: Engine) -> tuple[str, ...]:
+    """Flags that give a Python container the hook from the init image, in a volume."""
     engine.docker("volume", "create", "hooks")
     hooks = ("--volume", "hooks:/hooks")
     engine.docker("run", "--rm", "--user=0", *hooks, f"memwatch/init:{version()}", "/hooks")
+    path = "--env=PYTHONPATH=/hooks/python/bootstrap:/hooks/python"
+    return (*hooks, "--tmpfs=/tmp:mode=1777", path, "--env=PYTHONUNBUFFERED=1")
+
+
+@pytest.fixture(scope="session")
+def python_service(engine: Engine, hooked: tuple[str, ...]) -> Service:
+    """A Python service with the hook."""
     engine.run(
-        *("--name=shop-python", *HARDENED, "--memory=256m", *hooks, "--tmpfs=/tmp:mode=1777"),
-        *("--env=PYTHONPATH=/hooks/python/bootstrap:/hooks/python", "--env=PYTHONUNBUFFERED=1"),
+        *("--name=shop-python", *HARDENED, "--memory=256m", *hooked),
         *("--volume", f"{APPS}:/app:ro"),
         *("local/python:test", "python3", "/app/leaky_python.py", "8080"),
     )

@@ -102,41 +102,85 @@ def test_abandoned_helper_is_swept(engine, node_service, tmp_path):
     assert errors.startswith("cannot capture 'nosuch': the Docker engine has no such container")
 
 
-@pytest.fixture
-def full(engine):
-    """A service whose heap leaves no room for a snapshot under its container's limit."""
-    code = "globalThis.kept = []; for (let i = 0; i < 6e5; i++) kept.push({i});"
-    engine.run(
-        *("--name=full", "--network=none", "--user=1000", "--memory=160m", "--memory-swap=160m"),
-        *("local/node:test", "node", "-e", code + " setInterval(() => console.log('tick'), 100)"),
-    )
-    yield "full"
-    engine.docker("rm", "--force", "full")
+#: A service whose heap leaves no room for a snapshot under its container's limit.
+FULL_NODE = """
+globalThis.kept = [];
+for (let i = 0; i < 6e5; i++) kept.push({i});
+setInterval(() => console.log(`tick ${process.pid} ${kept.length}`), 100);
+"""
+
+#: The same in Python, whose child takes little: it fills up to what a walk leaves to the app.
+FULL_PYTHON = """
+import os, time
+folder = "/sys/fs/cgroup/memory"
+names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+if not os.path.exists(folder):
+    folder, names = "/sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+def figure(name):
+    return int(open(f"{folder}/{name}").read())
+def droppable():
+    lines = (line.split() for line in open(f"{folder}/memory.stat"))
+    return next(int(value) for name, value in lines if name == names[2])
+kept = []
+while figure(names[0]) - figure(names[1]) + droppable() > 14 << 20:
+    kept += [{"number": number} for number in range(2000)]
+while True:
+    print("tick", os.getpid(), len(kept))
+    time.sleep(0.1)
+"""
 
 
-def test_child_ends_before_the_limit(engine, full, tmp_path):
-    """Forced into a full container, the child that writes the snapshot ends, not the service."""
+@pytest.fixture(scope="module", params=["node", "python"])
+def full(request, engine):
+    """A container whose memory is as good as used up."""
+    name = f"full-{request.param}"
+    if request.param == "node":
+        flags, command = (), ("node", "-e", FULL_NODE)
+    else:
+        flags, command = request.getfixturevalue("hooked"), ("python3", "-c", FULL_PYTHON)
+    limits = ("--memory=160m", "--memory-swap=160m", "--restart=always")
+    about = (f"--name={name}", "--network=none", "--user=1000", *limits, *flags)
+    engine.run(*about, f"local/{request.param}:test", *command)
+    wait_until(lambda: "tick" in engine.docker("logs", name), 60)
+    yield name
+    engine.docker("rm", "--force", name)
+
+
+def state(engine, name):
+    """What a container's operator would see of harm: its process, its restarts, its memory."""
+    wanted = "{{.State.Pid}} {{.State.Running}} {{.RestartCount}} {{.State.OOMKilled}}"
+    return engine.docker("inspect", "--format", wanted, name)
+
+
+def answers(engine, name):
+    """What the service says now, after it has been asked for it: its own pid, and what it keeps."""
+    said = engine.docker("logs", name).splitlines()
+    wait_until(lambda: len(engine.docker("logs", name).splitlines()) > len(said) + 2, 20)
+    return engine.docker("logs", name).splitlines()[-1]
+
+
+def test_full_container_is_safe(engine, full, tmp_path):
+    """Refused with both numbers; forced, the child that writes the snapshot ends, not the app."""
+    before = state(engine, full), answers(engine, full)
+    assert before[0].endswith(" true 0 false")
+
+    done = capture(engine, full, tmp_path, "--timeframe", "1s")
+    _, errors = done.communicate(timeout=120)
+    assert done.returncode == 4, errors
+    numbers = re.search(r"needs about (\d+) bytes of extra memory and (\d+) are left", errors)
+    assert numbers, errors
+    needed, left = map(int, numbers.groups())
+    assert needed > left < 160 << 20
+
     flags = ("--timeframe", "1s", "--force", "--pause", "never")
     done = capture(engine, full, tmp_path, *flags)
     _, errors = done.communicate(timeout=120)
-
     assert done.returncode == 7, errors
     # Whichever comes first: its own share is used up, or the container is nearly full.
-    assert re.search(r"child.*was ended", errors), errors
-    ticks = engine.docker("logs", full).count("tick")
-    wait_until(lambda: engine.docker("logs", full).count("tick") > ticks, 10)
-    state = engine.docker("inspect", "--format", "{{.State.Running}} {{.State.OOMKilled}}", full)
-    assert state == "true false"
-
-
-def test_full_container_is_refused(engine, full, tmp_path):
-    """A capture for which the container's memory has no room is refused with both numbers."""
-    done = capture(engine, full, tmp_path, "--timeframe", "1s")
-    _, errors = done.communicate(timeout=120)
-
-    assert done.returncode == 4, errors
-    assert re.search(r"needs about \d+ bytes of extra memory and \d+ are left", errors)
-    assert engine.docker("inspect", "--format", "{{.State.Running}}", "full") == "true"
+    assert re.search(r"child.*was ended|\d+ bytes are left below the container's limit", errors)
+    assert (state(engine, full), answers(engine, full)) == before
+    assert list(tmp_path.rglob("*.heapsnapshot")) == []
+    assert helpers(engine) == []
 
 
 def test_image_that_is_missing(engine, node_service, tmp_path):
