@@ -2,7 +2,9 @@
 
 import base64
 import json
+import shutil
 import subprocess
+from contextlib import ExitStack
 
 import jsonpatch
 import pytest
@@ -13,6 +15,7 @@ from memwatch_proto import __version__
 from tests.controller.injection.test_patch import review
 from tests.e2e.cluster import conftest as cluster
 from tests.e2e.cluster import settings, shop, storage
+from tests.fakes.kubernetes import FakeKubernetes, pod, workload
 from tests.support import runtimes
 from tests.support.kubernetes_schemas import complaint
 from tests.support.pod_security import violations
@@ -85,7 +88,14 @@ def test_default_storage_class():
 def test_install():
     """The chart takes the suite's values; names that the suite waits for are those it renders."""
     values = json.dumps(cluster.values_of(TOLD, "e2e-shop"))
-    command = [TOLD.helm, "template", "memwatch", cluster.CHART, "--namespace=e2e", "--values=-"]
+    command = [
+        str(TOLD.helm),
+        "template",
+        "memwatch",
+        str(cluster.CHART),
+        "--namespace=e2e",
+        "--values=-",
+    ]
     command += [f"--kube-version={SERVER}"]
     done = subprocess.run(command, input=values, capture_output=True, text=True, check=True)
     objects = [one for one in yaml.load_all(done.stdout, yaml.CSafeLoader) if one]
@@ -111,3 +121,50 @@ def test_settings():
     assert settings.read({}).kubeconfig == ""
     told = settings.read({"MEMWATCH_E2E_ACCESS": "forward", "MEMWATCH_E2E_STORAGE_CLASS": "fast"})
     assert (told.forwards, told.storage_class, told.pull_policy) == (True, "fast", "Never")
+
+
+@pytest.fixture
+def on_a_fake(tmp_path):
+    """The suite's own hands, on a FAKE API server; real kubectl between them."""
+    if not shutil.which(TOLD.kubectl):
+        pytest.skip("kubectl is not installed")
+    with FakeKubernetes() as fake, ExitStack() as stack:
+        told = settings.read({"MEMWATCH_E2E_KUBECONFIG": str(fake.kubeconfig(tmp_path))})
+        yield fake, cluster.Cluster(told, "memwatch", "shop", stack)
+
+
+def test_commands_of_kubectl(on_a_fake):
+    """Objects are applied twice, read, shown by a dry run, told about and deleted, by kubectl."""
+    fake, hands = on_a_fake
+    fake.objects.put(pod("web-1", labels={"app": "web"}))
+    slices = {
+        **workload("EndpointSlice", "web-x"),
+        "apiVersion": "discovery.k8s.io/v1",
+        "addressType": "IPv4",
+        "endpoints": [
+            {
+                "addresses": [f"10.0.0.{number}"],
+                "conditions": {"ready": ready},
+                "targetRef": {"kind": "Pod", "name": f"web-{number}"},
+            }
+            for number, ready in ((1, True), (2, False))
+        ],
+    }
+    slices.pop("spec", None)
+    slices["metadata"]["labels"] = {"kubernetes.io/service-name": "web"}
+    fake.objects.put(slices)
+    hands.apply(shop.manifests("web", "local/node:test", "Never", 1))
+    hands.apply(shop.manifests("web", "local/node:test", "Never", 2))
+    assert hands.get("deployment", "web")["spec"]["replicas"] == 2
+    assert [one["metadata"]["name"] for one in hands.pods("web")] == ["web-1"]
+    assert hands.serving("web") == {"web-1"}
+    assert "web-1" in hands.story()
+    shown = json.dumps(shop.bare_pod("asks", "local/node:test", shop.INJECTED))
+    words = ("create", "--dry-run=server", "-o", "json", "-f", "-")
+    made = json.loads(hands.kubectl(*words, namespace="kube-system", stdin=shown))
+    assert made["metadata"]["namespace"] == "kube-system"
+    hands.kubectl("delete", "deployment/web", "--ignore-not-found", "--wait=false")
+    with pytest.raises(AssertionError, match="not found"):
+        hands.get("deployment", "web")
+    with pytest.raises(AssertionError, match=r"Status: +Running"):
+        hands.rolled_out("deployment/web")

@@ -198,6 +198,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, path, query, body):
         if path == "/version":
             return VERSION
+        if found := _discovered(path):
+            return found
         match = _PATH.fullmatch(path)
         resource = _resource(match) if match else None
         if not match or not resource or (not resource.namespaced and match["namespace"]):
@@ -337,6 +339,59 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.wfile.write(packed)
             self.wfile.flush()
+
+
+def _discovered(path):
+    """What a client is told that asks which kinds there are, such as kubectl; None elsewhere."""
+    groups = sorted({(r.group, r.version) for r in resources.ALL if r.group})
+    if path.startswith("/openapi/v3"):
+        return _validates(path.removeprefix("/openapi/v3").strip("/"))
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    if path == "/apis":
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(*g) for g in groups]}
+    roots = {f"/apis/{group}/{version}": f"{group}/{version}" for group, version in groups}
+    version = {"/api/v1": "v1", **roots}.get(path)
+    if version is None:
+        return None
+    kinds = [r for r in resources.ALL if r.api_version == version]
+    listed = [
+        {
+            "name": r.plural,
+            "singularName": r.kind.lower(),
+            "namespaced": r.namespaced,
+            "kind": r.kind,
+            "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
+        }
+        for r in kinds
+    ]
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": version,
+        "resources": listed,
+    }
+
+
+def _validates(root):
+    """Of the API's description what kubectl reads before it sends objects: the server checks."""
+    places = {r.path().rpartition("/")[0].strip("/") for r in resources.ALL}
+    if not root:
+        return {"paths": {one: {"serverRelativeURL": f"/openapi/v3/{one}"} for one in places}}
+    paths = {}
+    for r in resources.ALL:
+        if r.path().strip("/").startswith(f"{root}/"):
+            kind = {"group": r.group, "version": r.version, "kind": r.kind}
+            parameters = [{"name": "fieldValidation", "in": "query"}]
+            patch = {"x-kubernetes-group-version-kind": kind, "parameters": parameters}
+            paths[f"{r.path()}/{{name}}"] = {"patch": {**patch, "responses": {}}}
+    about = {"title": "a fake", "version": VERSION["gitVersion"]}
+    return {"openapi": "3.0.0", "info": about, "paths": paths}
+
+
+def _group(group, version):
+    told = {"groupVersion": f"{group}/{version}", "version": version}
+    return {"name": group, "versions": [told], "preferredVersion": told}
 
 
 def _resource(match):

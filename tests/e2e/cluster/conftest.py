@@ -63,8 +63,8 @@ class Cluster:
 
     def apply(self, objects: list[dict[str, Any]], namespace: str = "") -> None:
         """Makes objects, or brings them up to date."""
-        bundle = {"apiVersion": "v1", "kind": "List", "items": objects}
-        self.kubectl("apply", "-f", "-", namespace=namespace, stdin=json.dumps(bundle))
+        stdin = "\n".join(json.dumps(one) for one in objects)
+        self.kubectl("apply", "-f", "-", namespace=namespace, stdin=stdin)
 
     def rolled_out(self, kind_name: str, namespace: str = "") -> None:
         """Waits until a workload is complete; tells the pods' story where it does not get so."""
