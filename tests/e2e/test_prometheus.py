@@ -49,6 +49,9 @@ ELSEWHERE = {
     "memwatch_webhook_certificate_expiry_timestamp_seconds": "injection/server.py",
 }
 
+#: What the made page is alarmed of at once.
+FIRING = {"MemwatchLeakDetected", "MemwatchLimitWithin2Hours"}
+
 
 def fetched(url: str, token: str = "") -> str:
     """The text behind a URL."""
@@ -230,10 +233,18 @@ def check_names(pages: list[str]) -> None:
 
 def check_rules(prometheus: Prometheus) -> None:
     """Prometheus evaluates each without a complaint, and the leak is alarmed of."""
-    groups = prometheus.asked("rules")["groups"]
-    rules = {rule["name"]: rule for group in groups for rule in group["rules"]}
+    rules: dict[str, Any] = {}
+
+    def evaluated() -> bool:
+        groups = prometheus.asked("rules")["groups"]
+        rules.update({rule["name"]: rule for group in groups for rule in group["rules"]})
+        return all(rule["health"] != "unknown" for rule in rules.values()) and firing() >= FIRING
+
+    def firing() -> set[str]:
+        return {name for name, rule in rules.items() if rule.get("state") == "firing"}
+
+    wait_until(evaluated, 60, "every rule to be evaluated")
     assert {rule["health"] for rule in rules.values()} == {"ok"}
-    firing = {name for name, rule in rules.items() if rule.get("state") == "firing"}
-    assert firing == {"MemwatchLeakDetected", "MemwatchLimitWithin2Hours"}
+    assert firing() == FIRING
     [alert] = rules["MemwatchLeakDetected"]["alerts"]
     assert alert["annotations"]["summary"] == "made leaks memory: 1 finding(s)"
