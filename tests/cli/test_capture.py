@@ -42,7 +42,7 @@ def test_capture_as_json(cli, fake):
     done = cli("capture", "shop", "--timeframe", "1s", "-o", "json")
 
     document = json.loads(done.stdout)
-    assert set(document) == {"session", "reports", "files"}
+    assert set(document) == {"session", "reports", "replicas", "files"}
     assert document["session"]["state"] == "SESSION_STATE_SUCCEEDED"
     assert document["reports"][0]["classes"][0]["shallow_size_after_bytes"] == "96480"
 
