@@ -168,7 +168,9 @@ class Agent:
         }
         recorder = Recorder(self._roster, profilers, self._spool, time.time, _new_snapshot_id)
         self._recordings = Recordings(self._roster, recorder, self._spool, places, time.monotonic)
-        self._sampled = Sampled(settings.hook_dirs, self._roster, self._spool, _new_snapshot_id)
+        self._sampled = Sampled(
+            settings.hook_dirs, self._roster, self._spool, _new_snapshot_id, time.time
+        )
         self._detector = Detector(settings.watching.marks, time.monotonic, time.time)
         token = auth.bearer(settings.token)
         self._link = Link(

@@ -37,6 +37,10 @@ MAX_SEEN = 2_000
 #: They are told in each heartbeat.
 MAX_TOLD = 20
 
+#: A folder that another agent was given is that one's: an agent that was given folders of its own
+#: takes what lies elsewhere only when nobody has for so long.
+GRACE_SECONDS = 60.0
+
 #: Files of one look; the rest waits for the next.
 MAX_FILES = 20
 
@@ -74,10 +78,16 @@ class Sampled:
     """Looks through the hooks' folders, and spools what is there."""
 
     def __init__(
-        self, folders: Sequence[Path], roster: Roster, spool: Spool, new_id: Callable[[], str]
+        self,
+        folders: Sequence[Path],
+        roster: Roster,
+        spool: Spool,
+        new_id: Callable[[], str],
+        now: Callable[[], float],
     ) -> None:
-        """`folders`: where hooks write besides where each target itself says."""
+        """`folders`: where hooks write besides where each target itself says; `now`: Unix time."""
         self._folders = tuple(folders)
+        self._now = now
         self._roster = roster
         self._spool = spool
         self._new_id = new_id
@@ -108,8 +118,15 @@ class Sampled:
             boxed = one.kind is ProfileKind.NEAR_LIMIT
             if target is None or target.found.runtime != one.runtime:
                 continue
+            if self._is_anothers(one):
+                continue
             if not (boxed and self._roster.alive(target)):
                 self._take(one, target)
+
+    def _is_anothers(self, one: _Found) -> bool:
+        """Whether another agent may still come for it."""
+        elsewhere = bool(self._folders) and one.folder not in self._folders
+        return elsewhere and self._now() - one.millis / 1000 < GRACE_SECONDS
 
     def _take(self, one: _Found, target: Target) -> None:
         request_id = f"{PREFIX}{target.id}.{one.millis}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def bench(tmp_path):
 
 @pytest.fixture
 def sampled(bench, folder):
-    return Sampled([folder], bench.roster, bench.spool, lambda: next(bench.ids))
+    return Sampled([folder], bench.roster, bench.spool, lambda: next(bench.ids), time.time)
 
 
 def put(folder, stem=STEM, data=DATA, told=TOLD):
@@ -73,6 +74,27 @@ async def test_a_profile_comes_into_the_spool_once(bench, sampled, folder):
     await sampled.collect()
     assert len(sampled.waiting()) == 1
     assert list(folder.iterdir()) == []
+
+
+async def test_what_lies_in_anothers_folder_is_left_to_it_for_a_minute(bench, folder, tmp_path):
+    """Two agents of one host do not take what the other was given; in the end nothing is lost."""
+    now = 100.0
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (tmp_path / "o").mkdir()
+    environ = {"MEMWATCH_HOOK_DIR": f"/{folder.name}"}
+    known = bench.roster.targets[0]
+    roster = Bench(
+        tmp_path / "o", replace(known, found=replace(known.found, environ=environ))
+    ).roster
+    other = Sampled([mine], roster, bench.spool, lambda: next(bench.ids), lambda: now)
+    stem = "-".join([*STEM.split("-")[:3], "99000", *STEM.split("-")[4:]])
+    put(folder, stem)
+    await other.collect()
+    assert other.waiting() == []
+    now = 160.0
+    await other.collect()
+    assert len(other.waiting()) == 1
 
 
 async def test_files_of_unknown_processes_are_left(sampled, folder):
@@ -119,7 +141,7 @@ async def test_a_black_box_is_taken_when_its_process_is_dead(bench, folder, tmp_
     one = replace(one, found=replace(one.found, inner_pid=9, start_ticks=100))
     (tmp_path / "other").mkdir()
     roster = Bench(tmp_path / "other", one).roster
-    sampled = Sampled([folder], roster, bench.spool, lambda: next(bench.ids))
+    sampled = Sampled([folder], roster, bench.spool, lambda: next(bench.ids), time.time)
     put(folder, "node-9-100-17-near-limit")
 
     monkeypatch.setattr(roster, "alive", lambda _: True, raising=False)
