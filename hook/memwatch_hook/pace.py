@@ -13,7 +13,7 @@ FREE_BYTES = 8 << 20
 FREE_SHARE = 0.015
 # A child is held to this, of the app's memory; the rest of a quarter is for its own tables, and for
 # what is written before the next look.
-BUDGET_SHARE = 0.15
+BUDGET_SHARE = 0.05
 # What ends a walk: holding back does not help where threads without the GIL do the writing.
 LIMIT_SHARE = 0.5
 MIN_LIMIT_BYTES = 64 << 20
