@@ -199,6 +199,7 @@ def _diagnosis(parts: Parts) -> Diagnosis:
         parts.left_alone,
         __version__,
         parts.now,
+        parts.settings.namespaces,
     )
 
 

@@ -51,6 +51,7 @@ class Diagnosis:
         excluded: Collection[str],
         version: str,
         now: Callable[[], Millis],
+        namespaces: Sequence[str] = (),
     ) -> None:
         """Made of what is looked at.
 
@@ -62,7 +63,9 @@ class Diagnosis:
             excluded: namespaces that the webhook leaves alone.
             version: the controller's.
             now: the clock.
+            namespaces: the only ones that the controller may read; none: all.
         """
+        self._namespaces = tuple(namespaces)
         self._known = known
         self._ready = ready
         self._client = client
@@ -94,10 +97,11 @@ class Diagnosis:
         first = await _bounded("cluster", self._version_of(client))
         if first[0].state is State.FAILED:
             return first
+        places = [namespace] if namespace else self._namespaces or [""]
         looks = await asyncio.gather(
-            _bounded("rights", self._rights(client, namespace)),
+            *(_bounded("rights", self._rights(client, place)) for place in places),
             _bounded("webhook", self._webhook(client)),
-            _bounded("pods", self._pods(client, namespace, targets)),
+            *(_bounded("pods", self._pods(client, place, targets)) for place in places),
         )
         return [*first, *(one for look in looks for one in look)]
 

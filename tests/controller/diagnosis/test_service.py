@@ -88,13 +88,20 @@ def configure(fake, port, authority, name="hook"):
     )
 
 
-async def diagnosed(fake, client=None, namespace=""):
+async def diagnosed(fake, client=None, namespace="", namespaces=()):
     registry = Registry(None, lambda: NOW, 5_000)  # type: ignore[arg-type]
     registry.register(agent(version="0.1.0"), [target(pod="web-1", namespace="shop")])
 
     async def look(one):
         made = Diagnosis(
-            registry, ready, one, "memwatch-webhook", ["memwatch"], "0.1.0", lambda: NOW
+            registry,
+            ready,
+            one,
+            "memwatch-webhook",
+            ["memwatch"],
+            "0.1.0",
+            lambda: NOW,
+            namespaces,
         )
         return {check.name: check for check in await made.checks(namespace)}
 
@@ -139,6 +146,18 @@ async def test_a_cluster_in_order(fake, webhook):
 
 
 AGENT = {"name": "memwatch-agent", "image": "a:1", "restartPolicy": "Always"}
+
+
+async def test_only_the_namespaces_that_may_be_read(fake, webhook):
+    """With narrow roles a doctor who is told no namespace looks at those of the settings."""
+    configure(fake, *webhook)
+    fake.objects.put(pod("bare", namespace="other", annotations=ASKS))
+    fake.objects.put(pod("web-1", annotations=ASKS, spec={"initContainers": [AGENT]}))
+    found = await diagnosed(fake, namespaces=["shop"])
+    assert (found["injection"].state, found["rights"].state) == ("ok", "ok")
+    assert "shop" in found["rights"].message
+    found = await diagnosed(fake, namespaces=["shop", "other"])
+    assert found["injection"].state != "ok"
 
 
 async def test_a_cluster_out_of_order(fake, webhook):
