@@ -23,6 +23,7 @@ from memwatch_controller.errors import (
     TooManyAgentsError,
 )
 from memwatch_controller.model import Agent, Millis, Selector, Target, TargetState, is_id
+from memwatch_controller.rounds import rounds
 from memwatch_controller.selection import candidate, describe, matches
 
 #: Agents of one controller; 5,000 were measured to cost a fifth of a core.
@@ -380,14 +381,12 @@ class Registry:
 
     async def run(self) -> None:
         """Writes changes, gives up silent streams and forgets what is long gone, for ever."""
-        while True:
-            try:
-                self.drop_silent()
-                await self.forget_old()
-                await self.flush()
-            except Exception:  # noqa: BLE001  outermost of a task: the next round may work
-                _log.exception("the registry could not be written")
-            await asyncio.sleep(_FLUSH_SECONDS)
+        await rounds("write the registry", self._round, _FLUSH_SECONDS)
+
+    async def _round(self) -> None:
+        self.drop_silent()
+        await self.forget_old()
+        await self.flush()
 
 
 def check_known_here(selector: Selector) -> None:

@@ -18,6 +18,7 @@ from memwatch_controller.cluster.errors import (
     ClusterError,
     ClusterNotFoundError,
 )
+from memwatch_controller.rounds import rounds
 
 #: How often pods that are kept out are looked at: so late at most does one come back.
 TICK_SECONDS = 2.0
@@ -54,6 +55,9 @@ class Gates:
             except ClusterError as error:
                 _log.warning("readiness gates cannot be watched", cause=str(error))
                 await self._sleep(_PAUSE_SECONDS)
+            except Exception:  # noqa: BLE001  outermost of a task: pods wait for their gates
+                _log.exception("cannot watch readiness gates")
+                await self._sleep(_PAUSE_SECONDS)
 
     async def look(self) -> str:
         """Looks at all pods that have the gate, once; the version to watch on from.
@@ -86,9 +90,8 @@ class Gates:
             ticking.cancel()
 
     async def _keep_ticking(self) -> None:
-        while True:
-            await self._sleep(TICK_SECONDS)
-            await self.tick()
+        await self._sleep(TICK_SECONDS)
+        await rounds("open readiness gates", self.tick, TICK_SECONDS, self._sleep)
 
     async def _see(self, pod: Any) -> None:
         """Opens a pod's gate where nobody holds it, and remembers it where somebody does."""

@@ -24,6 +24,7 @@ from memwatch_controller.cluster.resources import Resource
 from memwatch_controller.errors import ControllerError
 from memwatch_controller.isolation import CLEAN, Isolation, IsolationState, Plan, Wish
 from memwatch_controller.model import IsolationMode
+from memwatch_controller.rounds import rounds
 
 Object = dict[str, Any]
 
@@ -176,24 +177,19 @@ class Isolations:
 
     async def run(self) -> None:
         """Looks again and again; never returns."""
-        while True:
-            try:
-                await self.reconcile()
-            except ControllerError as error:
-                _log.warning("isolated pods cannot be looked after", cause=str(error))
-            await self._sleep(TICK_SECONDS)
+        await rounds("look after isolated pods", self.reconcile, TICK_SECONDS, self._sleep)
 
     async def reconcile(self) -> None:
         """Renews what is at work, ends orphans whose time is over, undoes what was left.
 
         What is over is remembered for a month: the session has its steps as well.
         """
-        await self._ledger.forget(self._now() - KEEP_MILLIS)
         for record in await self._ledger.list_open():
             try:
                 await self._look_after(record)
             except ControllerError as error:
                 _log.warning("pod cannot be looked after", pod=record.plan.pod, cause=str(error))
+        await self._ledger.forget(self._now() - KEEP_MILLIS)
 
     async def _look_after(self, record: Isolation) -> None:
         now = self._now()

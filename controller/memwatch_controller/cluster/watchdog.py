@@ -1,6 +1,5 @@
 """Looks every few minutes for pods that should have the agent and do not; counts and logs them."""
 
-import asyncio
 from collections.abc import Collection, Sequence
 
 import structlog
@@ -10,6 +9,7 @@ from memwatch_controller.cluster.client import Client
 from memwatch_controller.cluster.errors import ClusterError
 from memwatch_controller.cluster.pods import Pod
 from memwatch_controller.cluster.uninjected import uninjected
+from memwatch_controller.rounds import rounds
 
 #: A rollout takes minutes, and nobody waits for this.
 INTERVAL_SECONDS = 300.0
@@ -45,12 +45,7 @@ class Watchdog:
 
     async def run(self) -> None:
         """Looks, for ever."""
-        while True:
-            try:
-                await self.look()
-            except Exception:  # noqa: BLE001  outermost of a task: the next look may work
-                _log.exception("cannot look for pods without their agent")
-            await asyncio.sleep(INTERVAL_SECONDS)
+        await rounds("look for pods without their agent", self.look, INTERVAL_SECONDS)
 
     async def look(self) -> None:
         """Looks once; what was not missing at the last look is logged."""

@@ -30,6 +30,7 @@ from memwatch_controller.profiles.course import Course, check_announced, cleaned
 from memwatch_controller.profiles.ports import Agents, ProfileRows, Targets
 from memwatch_controller.profiles.reporting import Rendered, Reporter, ReportOrder
 from memwatch_controller.profiles.states import FINISHED, is_finished
+from memwatch_controller.rounds import rounds
 from memwatch_controller.store.blobs import BlobStore, blob_key
 
 #: Profiles that are open at once: each is a task, a row and perhaps a connection.
@@ -113,13 +114,11 @@ class Profiles:
 
     async def run(self) -> None:
         """Deletes old profiles, for ever."""
-        while True:
-            try:
-                if self._keep_millis:
-                    await self.clean_up(self._keep_millis, dry_run=False)
-            except Exception:  # noqa: BLE001  outermost of a task: the next round may work
-                _log.exception("old profiles could not be deleted")
-            await asyncio.sleep(_TIDY_SECONDS)
+        await rounds("delete old profiles", self._tidy, _TIDY_SECONDS)
+
+    async def _tidy(self) -> None:
+        if self._keep_millis:
+            await self.clean_up(self._keep_millis, dry_run=False)
 
     async def start(
         self,

@@ -5,12 +5,12 @@ session without work; and the engine stops work that takes absurdly long. Neithe
 leave a session open for ever.
 """
 
-import asyncio
 from collections.abc import Callable
 
 import structlog
 
 from memwatch_controller.model import Millis, Session, SessionTarget
+from memwatch_controller.rounds import rounds
 from memwatch_controller.sessions.engine import Engine, Scheduled, Work, WorkState
 from memwatch_controller.sessions.model import expected_work, open_parts, part_of
 from memwatch_controller.sessions.records import Records
@@ -38,12 +38,7 @@ class Watchdog:
 
     async def run(self) -> None:
         """A round now and then, for ever."""
-        while True:
-            try:
-                await self.round()
-            except Exception:  # noqa: BLE001  outermost of a task: the next round may work
-                _log.exception("a round of the watchdog failed")
-            await asyncio.sleep(_INTERVAL_SECONDS)
+        await rounds("look after open sessions", self.round, _INTERVAL_SECONDS)
 
     async def round(self) -> None:
         """Schedules what is missing, fails what was stopped, forgets what is long done."""
