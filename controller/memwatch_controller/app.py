@@ -136,6 +136,7 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
         profiles = await _profiles(stack, settings, profile_table, blobs, agents, registry, slots)
         findings = Findings(FindingTable(database), registry, _now)
         await findings.load()
+        stack.push_async_callback(findings.flush)
         at_work(stack, findings.run())
         at_work(stack, registry.run())
         upkeep = Upkeep(

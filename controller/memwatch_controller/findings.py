@@ -14,6 +14,7 @@ import structlog
 from memwatch_controller.errors import InvalidArgumentError, NotFoundError
 from memwatch_controller.finding import Finding, FindingType, Severity, is_news
 from memwatch_controller.model import Millis, Selector, Target, TargetState, is_id
+from memwatch_controller.rounds import rounds
 
 #: Findings of one agent; it tells no more.
 MAX_OF_AGENT = 200
@@ -24,6 +25,7 @@ _WRITE_MILLIS = 300_000
 #: Findings that are over are kept this long.
 KEEP_MILLIS = 90 * 24 * 3600_000
 _TIDY_SECONDS = 3600.0
+_FLUSH_SECONDS = 1.0
 
 #: Changes kept for one watcher; a slower one loses the oldest.
 _MAX_QUEUED = 256
@@ -82,25 +84,38 @@ class Findings:
         self._now = now
         self._standing: dict[str, Finding] = {}
         self._written: dict[str, Millis] = {}
+        self._unwritten: dict[str, Finding] = {}
         self._watchers: set[asyncio.Queue[Finding]] = set()
-        self._saving = asyncio.Lock()
+        self._flushing = asyncio.Lock()
 
     async def load(self) -> None:
         """Takes up what stood."""
         self._standing = {finding.id: finding for finding in await self._rows.standing()}
 
     async def run(self) -> None:
-        """Ends what its process has survived, and forgets what is old, for ever."""
-        while True:
-            try:
-                await self._end_orphans()
-                await self._rows.forget(self._now() - KEEP_MILLIS)
-            except Exception:  # noqa: BLE001  outermost of a task: the next round may work
-                _log.exception("findings could not be looked after")
-            await asyncio.sleep(_TIDY_SECONDS)
+        """Writes what is new, ends what its process has not survived, forgets what is old."""
+        await asyncio.gather(
+            rounds("write findings", self.flush, _FLUSH_SECONDS),
+            rounds("look after findings", self._tidy, _TIDY_SECONDS),
+        )
 
-    async def report(self, agent_id: str, told: Sequence[Finding]) -> None:
-        """All that an agent sees now.
+    async def _tidy(self) -> None:
+        self._end_orphans()
+        await self.flush()
+        await self._rows.forget(self._now() - KEEP_MILLIS)
+
+    async def flush(self) -> None:
+        """Writes down what is news; what cannot be written now is written later."""
+        async with self._flushing:
+            unwritten, self._unwritten = self._unwritten, {}
+            try:
+                await self._rows.save(list(unwritten.values()))
+            except BaseException:
+                self._unwritten = {**unwritten, **self._unwritten}
+                raise
+
+    def report(self, agent_id: str, told: Sequence[Finding]) -> None:
+        """All that an agent sees now; held in memory, so that no heartbeat waits for a database.
 
         Raises:
             InvalidArgumentError: there are too many, or an id is none.
@@ -115,7 +130,7 @@ class Findings:
             for one in self._standing.values()
             if one.agent_id == agent_id and one.id not in said
         ]
-        await self._keep([*seen, *over])
+        self._keep([*seen, *over])
 
     def _taken(self, told: Finding, agent_id: str, target: Target | None) -> Finding:
         """A finding as it is kept: with what is known of its target, and who acknowledged it."""
@@ -131,9 +146,9 @@ class Findings:
             )
         return kept
 
-    async def _keep(self, findings: Iterable[Finding]) -> None:
-        """Takes findings in, tells who watches, and writes what is news or was long not written."""
-        now, write = self._now(), []
+    def _keep(self, findings: Iterable[Finding]) -> None:
+        """Takes findings in, tells who watches; what is news, or long not written, is to be."""
+        now = self._now()
         for finding in findings:
             news = is_news(self._standing.get(finding.id), finding)
             if finding.stands:
@@ -144,10 +159,8 @@ class Findings:
                 self._tell(finding)
             if news or now - self._written.get(finding.id, 0) >= _WRITE_MILLIS:
                 self._written[finding.id] = now
-                write.append(finding)
+                self._unwritten[finding.id] = finding
         self._written = {id: at for id, at in self._written.items() if id in self._standing}
-        async with self._saving:
-            await self._rows.save(write)
 
     def _tell(self, finding: Finding) -> None:
         for queue in self._watchers:
@@ -155,12 +168,12 @@ class Findings:
                 queue.get_nowait()
             queue.put_nowait(finding)
 
-    async def _end_orphans(self) -> None:
+    def _end_orphans(self) -> None:
         """Ends the findings of processes that are known to have ended, or are forgotten."""
         living = {t.id for t in self._targets.targets() if t.state is not TargetState.GONE}
         now = self._now()
         gone = [one for one in self._standing.values() if one.target_id not in living]
-        await self._keep([replace(one, end_time=now) for one in gone])
+        self._keep([replace(one, end_time=now) for one in gone])
 
     # What is asked.
 
@@ -170,7 +183,8 @@ class Findings:
         Raises:
             NotFoundError: there is none.
         """
-        found = self._standing.get(id) or await self._rows.get(id)
+        known = self._standing.get(id) or self._unwritten.get(id)
+        found = known or await self._rows.get(id)
         if found is None:
             raise NotFoundError("finding", id)
         return found
@@ -187,6 +201,7 @@ class Findings:
         after: tuple[int, str] | None,
     ) -> list[Finding]:
         """Findings, the worst first, then the newest."""
+        await self.flush()
         target_ids = None
         if selector != Selector():
             matching = self._targets.find(selector, include_absent=True)
@@ -225,7 +240,8 @@ class Findings:
         """
         finding = await self.get(id)
         known = replace(finding, acknowledged_by=by, acknowledged_time=self._now())
-        await self._keep([known])
+        self._keep([known])
+        await self.flush()
         return known
 
     async def watch(self) -> AsyncIterator[Finding]:

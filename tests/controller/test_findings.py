@@ -63,10 +63,10 @@ async def board(tmp_path):
 
 async def test_a_finding_that_is_no_longer_told_is_over(board):
     """Only of the agent that told it; what is over is kept with its end."""
-    await board.findings.report("a-1", [finding("f-1"), finding("f-2")])
-    await board.findings.report("a-2", [finding("f-3", target_id="t-2")])
+    board.findings.report("a-1", [finding("f-1"), finding("f-2")])
+    board.findings.report("a-2", [finding("f-3", target_id="t-2")])
     board.now = 20_000
-    await board.findings.report("a-1", [finding("f-2")])
+    board.findings.report("a-1", [finding("f-2")])
     assert await board.ids() == ["f-3", "f-2"]
     ended = await board.findings.get("f-1")
     assert (ended.end_time, ended.service) == (20_000, "web")
@@ -75,20 +75,22 @@ async def test_a_finding_that_is_no_longer_told_is_over(board):
 
 async def test_findings_survive_a_restart(board):
     """What stood is taken up, and ended by the next word of its agent."""
-    await board.findings.report("a-1", [finding("f-1")])
+    board.findings.report("a-1", [finding("f-1")])
+    await board.findings.flush()
     again = Findings(board.rows, board.targets, lambda: 30_000)
     await again.load()
     assert [one.id for one in again.standing()] == ["f-1"]
-    await again.report("a-1", [])
+    again.report("a-1", [])
+    await again.flush()
     assert (await board.rows.get("f-1")).end_time == 30_000
 
 
 async def test_an_acknowledgement_stays(board):
     """The agent's next word does not take it away."""
-    await board.findings.report("a-1", [finding("f-1")])
+    board.findings.report("a-1", [finding("f-1")])
     known = await board.findings.acknowledge("f-1", "ann")
     assert (known.acknowledged_by, known.acknowledged_time) == ("ann", 10_000)
-    await board.findings.report("a-1", [finding("f-1", severity=Severity.HIGH)])
+    board.findings.report("a-1", [finding("f-1", severity=Severity.HIGH)])
     assert (await board.findings.get("f-1")).acknowledged_by == "ann"
     assert await board.ids(unacknowledged_only=True) == []
     with pytest.raises(NotFoundError, match="f-9"):
@@ -107,14 +109,15 @@ async def test_unchanged_findings_are_not_written_at_each_heartbeat(board):
     board.rows.save = counted
     for _ in range(100):
         board.now += 5_000
-        await board.findings.report("a-1", [finding("f-1", last_seen_time=board.now)])
+        board.findings.report("a-1", [finding("f-1", last_seen_time=board.now)])
+        await board.findings.flush()
     assert writes == ["f-1", "f-1"]
     assert (await board.findings.get("f-1")).last_seen_time == board.now
 
 
 async def test_watchers_hear_what_stands_and_what_changes(board):
     """Worse and over are news; the same again is none."""
-    await board.findings.report("a-1", [finding("f-1")])
+    board.findings.report("a-1", [finding("f-1")])
     heard = []
 
     async def listen():
@@ -126,9 +129,9 @@ async def test_watchers_hear_what_stands_and_what_changes(board):
     listening = asyncio.create_task(listen())
     while not heard:  # noqa: ASYNC110  what is waited for is another task
         await asyncio.sleep(0)
-    await board.findings.report("a-1", [finding("f-1", last_seen_time=9)])
-    await board.findings.report("a-1", [finding("f-1", severity=Severity.HIGH)])
-    await board.findings.report("a-1", [])
+    board.findings.report("a-1", [finding("f-1", last_seen_time=9)])
+    board.findings.report("a-1", [finding("f-1", severity=Severity.HIGH)])
+    board.findings.report("a-1", [])
     while len(heard) < 3:  # noqa: ASYNC110  as above
         await asyncio.sleep(0)
     listening.cancel()
@@ -140,14 +143,14 @@ async def test_replicas_agree(board):
     """Two of three replicas leak in the same figure."""
     board.targets.known.append(target("t-3", pod="p-3"))
     one = finding("f-1")
-    await board.findings.report("a-1", [one])
-    await board.findings.report("a-2", [finding("f-2", target_id="t-2")])
+    board.findings.report("a-1", [one])
+    board.findings.report("a-2", [finding("f-2", target_id="t-2")])
     assert board.findings.agreement(await board.findings.get("f-1")) == (2, 3)
 
 
 async def test_the_findings_of_a_process_that_ended_are_over(board):
     """Also where its agent is never heard of again."""
-    await board.findings.report("a-1", [finding("f-1")])
+    board.findings.report("a-1", [finding("f-1")])
     board.targets.known = [replace(target("t-1"), state=TargetState.GONE)]
     tidying = asyncio.create_task(board.findings.run())
     while board.findings.standing():  # noqa: ASYNC110  it runs in this loop, and soon
@@ -168,5 +171,23 @@ async def test_the_findings_of_a_process_that_ended_are_over(board):
 async def test_what_an_agent_may_not_say(board, told):
     """Too many, or an id that is none: refused, and nothing is taken in."""
     with pytest.raises(InvalidArgumentError, match="findings of agent 'a-1'"):
-        await board.findings.report("a-1", told)
+        board.findings.report("a-1", told)
     assert await board.ids() == []
+
+
+async def test_a_database_that_is_away_costs_nothing(board):
+    """Agents' words are taken in, and written when it is back; also of what is over by then."""
+    save = board.rows.save
+
+    async def away(findings):
+        raise OSError("the database is away")
+
+    board.rows.save = away
+    board.findings.report("a-1", [finding("f-1"), finding("f-2")])
+    with pytest.raises(OSError, match="away"):
+        await board.findings.flush()
+    board.findings.report("a-1", [finding("f-1")])
+    board.rows.save = save
+    await board.findings.flush()
+    assert (await board.rows.get("f-1")).stands
+    assert not (await board.rows.get("f-2")).stands

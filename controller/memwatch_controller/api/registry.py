@@ -29,7 +29,7 @@ OnSpooled = Callable[[str, Sequence[model.Snapshot]], Awaitable[None]]
 OnRecorded = Callable[[str, str, Sequence[Artifact]], Awaitable[None]]
 
 #: Told all that an agent's detector sees now.
-OnFindings = Callable[[str, Sequence[Finding]], Awaitable[None]]
+OnFindings = Callable[[str, Sequence[Finding]], None]
 
 _log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
                 targets = [convert.target_from_pb(target) for target in heartbeat.targets]
                 self._registry.heartbeat(link, targets)
                 found = [finding_from_pb(finding) for finding in heartbeat.findings]
-                await self._on_findings(link.agent_id, [one for one in found if one])
+                self._on_findings(link.agent_id, [one for one in found if one])
                 if heartbeat.recorded:
                     agent = convert.agent_from_pb(register.agent)
                     self._in_background(self._tell_spooled(agent, heartbeat.recorded))

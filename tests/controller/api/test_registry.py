@@ -44,7 +44,7 @@ async def served(tmp_path):
         if artifacts:
             told.append((f"{agent_id} at {address}", [one.id for one in artifacts]))
 
-    async def on_findings(agent_id, findings):
+    def on_findings(agent_id, findings):
         if findings:
             told.append((agent_id, [one.id for one in findings]))
 
