@@ -16,7 +16,7 @@ FLAGS = (
     ("detect-interval", "SECONDS", "how often (300)"),
     ("growth-threshold", "SHARE", "growth between two looks that is told; 0: none (0.2)"),
     ("memory-threshold", "BYTES", "memory that is told where there is no limit (100MB)"),
-    ("type-growth-threshold", "SHARE", "growth of a type's objects that is told (1.0)"),
+    ("type-growth-threshold", "SHARE", "growth of a type's objects; not judged yet (1.0)"),
 )
 
 

@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-import structlog
-
 from memwatch_controller.errors import InvalidArgumentError, NotFoundError
 from memwatch_controller.finding import Finding, FindingType, Severity, is_news
 from memwatch_controller.model import Millis, Selector, Target, TargetState, is_id
@@ -29,8 +27,6 @@ _FLUSH_SECONDS = 1.0
 
 #: Changes kept for one watcher; a slower one loses the oldest.
 _MAX_QUEUED = 256
-
-_log = structlog.get_logger()
 
 
 class FindingRows(Protocol):

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from memwatch_controller.errors import InvalidArgumentError
 from memwatch_controller.model import Millis, is_id
@@ -68,6 +68,19 @@ def file_name(field: str, value: str) -> str:
     if "/" in value or "\\" in value or value in (".", ".."):
         raise bad_field(field, f"is {_shown(value)}, expected the name of a file without a path")
     return name(field, value)
+
+
+def named(kinds: Any, prefix: str, field: str, name: str) -> Any:
+    """A value of a protobuf enum by its name, with or without the prefix, in any case.
+
+    Raises:
+        InvalidArgumentError: the enum has no such value.
+    """
+    upper = name.upper().replace("-", "_")
+    full = upper if upper.startswith(prefix) else f"{prefix}{upper}"
+    if full not in kinds.keys():  # noqa: SIM118  an enum wrapper, no dict
+        raise bad_field(field, f"is {name[:40]!r}, expected one such as {kinds.keys()[1]}")
+    return kinds.Value(full)
 
 
 def page_size(value: int) -> int:

@@ -235,7 +235,7 @@ async def test_metrics_count_what_is_there_and_what_failed(http, stage):
 
 async def test_metrics_count_the_findings_that_stand(http, stage):
     """Every type and severity is there, 0 too; services and processes are not: they have no end."""
-    await stage.findings.report("a-1", [finding("f-1"), finding("f-2")])
+    stage.findings.report("a-1", [finding("f-1"), finding("f-2")])
     await stage.findings.acknowledge("f-2", "somebody")
     page = (await http.get("/metrics")).text
     rows = [line for line in page.splitlines() if line.startswith("memwatch_controller_findings{")]

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from memwatch_controller.api.fields import ident as checked
+from memwatch_controller.api.fields import named
 from memwatch_controller.api.http import answers
 from memwatch_controller.api.http.gateway import body, call, events
-from memwatch_controller.api.http.profiles import named
 from memwatch_proto.v1 import findings_pb2, targets_pb2
 
 _Id = Annotated[str, Path(description="Its id.", max_length=256)]

@@ -7,8 +7,8 @@ from urllib.parse import quote
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from memwatch_controller.api.fields import bad_field
 from memwatch_controller.api.fields import ident as checked
+from memwatch_controller.api.fields import named
 from memwatch_controller.api.http import answers
 from memwatch_controller.api.http.gateway import Context, body, call
 from memwatch_proto.v1 import common_pb2, profiles_pb2
@@ -145,12 +145,3 @@ async def _download(
             yield part.data
 
     return StreamingResponse(data(), media_type=header.content_type, headers=headers)
-
-
-def named(kinds: Any, prefix: str, field: str, name: str) -> Any:
-    """A value of an enum by its name, with or without the prefix, in any case."""
-    upper = name.upper().replace("-", "_")
-    full = upper if upper.startswith(prefix) else f"{prefix}{upper}"
-    if full not in kinds.keys():  # noqa: SIM118  an enum wrapper, no dict
-        raise bad_field(field, f"is {name[:40]!r}, expected one such as {kinds.keys()[1]}")
-    return kinds.Value(full)

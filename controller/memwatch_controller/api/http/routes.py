@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from memwatch_controller.api.fields import bad_field
+from memwatch_controller.api.fields import bad_field, named
 from memwatch_controller.api.fields import ident as checked
 from memwatch_controller.api.http import answers
 from memwatch_controller.api.http.gateway import Context, body, call, events
@@ -203,7 +203,10 @@ def sessions(faces: Faces) -> APIRouter:
     ) -> JSONResponse:
         """Sessions, newest first."""
         request = sessions_pb2.ListSessionsRequest(
-            states=[_state(state) for state in states],
+            states=[
+                named(sessions_pb2.SessionState, "SESSION_STATE_", "states", state)
+                for state in states
+            ],
             service=service,
             page_size=_page_size(page_size),
             page_token=page_token,
@@ -354,15 +357,6 @@ def _labels(pairs: Sequence[str]) -> dict[str, str]:
             raise bad_field("labels", f"is {pair[:80]!r}, expected key=value")
         found[key] = value
     return found
-
-
-def _state(name: str) -> Any:
-    """A state by its name, with or without the prefix, in any case."""
-    upper = name.upper()
-    full = upper if upper.startswith("SESSION_STATE_") else f"SESSION_STATE_{upper}"
-    if full not in sessions_pb2.SessionState.keys():  # noqa: SIM118  an enum wrapper, no dict
-        raise bad_field("states", f"is {name[:40]!r}, expected a state such as SUCCEEDED")
-    return sessions_pb2.SessionState.Value(full)
 
 
 def _page_size(size: int) -> int:
