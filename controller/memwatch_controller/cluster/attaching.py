@@ -12,7 +12,14 @@ from typing import Any
 
 from memwatch_controller.cluster.pods import Pod
 from memwatch_controller.errors import ControllerError
-from memwatch_controller.injection.parts import AGENT, RUN, SPOOL, STATE_DIR, labels_text
+from memwatch_controller.injection.parts import (
+    AGENT,
+    RUN,
+    SPOOL,
+    STATE_DIR,
+    labels_text,
+    place_fields,
+)
 
 #: Names of our ephemeral containers begin so; a number follows, for a name is never free again.
 PREFIX = "memwatch-attached"
@@ -227,17 +234,7 @@ def _environment(
     pod: Pod, target: Mapping[str, Any], settings: Attaching, number: int, spool_bytes: int
 ) -> list[dict[str, Any]]:
     port = FIRST_PORT + (number - 1) % PORTS
-    fields = {
-        "POD_NAME": "metadata.name",
-        "POD_NAMESPACE": "metadata.namespace",
-        "POD_UID": "metadata.uid",
-        "POD_IP": "status.podIP",
-        "NODE_NAME": "spec.nodeName",
-    }
-    told = [
-        {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
-        for name, path in fields.items()
-    ]
+    told = place_fields()
     service = pod.labels.get("app.kubernetes.io/name") or pod.labels.get("app") or ""
     values = {
         "MEMWATCH_AGENT_LISTEN": f"0.0.0.0:{port}",

@@ -126,7 +126,8 @@ def agent_container(wish: Wish, settings: Settings, facts: PodFacts) -> dict[str
     return container
 
 
-def _environment(settings: Settings, facts: PodFacts) -> list[dict[str, Any]]:
+def place_fields() -> list[dict[str, Any]]:
+    """The environment that tells an agent its pod and node; also of one that is attached."""
     fields = {
         "POD_NAME": "metadata.name",
         "POD_NAMESPACE": "metadata.namespace",
@@ -134,10 +135,14 @@ def _environment(settings: Settings, facts: PodFacts) -> list[dict[str, Any]]:
         "POD_IP": "status.podIP",
         "NODE_NAME": "spec.nodeName",
     }
-    told = [
+    return [
         {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
         for name, path in fields.items()
     ]
+
+
+def _environment(settings: Settings, facts: PodFacts) -> list[dict[str, Any]]:
+    told = place_fields()
     values = {
         "MEMWATCH_AGENT_LISTEN": f"0.0.0.0:{GRPC_PORT}",
         "MEMWATCH_AGENT_ADVERTISE": f"$(POD_IP):{GRPC_PORT}",
