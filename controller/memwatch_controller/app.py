@@ -57,7 +57,7 @@ from memwatch_controller.snapshots import transfer
 from memwatch_controller.snapshots.service import Snapshots
 from memwatch_controller.sources import asking
 from memwatch_controller.store.blobs import BlobStore
-from memwatch_controller.store.database import open_database
+from memwatch_controller.store.database import Database, open_database
 from memwatch_controller.store.findings import FindingTable
 from memwatch_controller.store.isolations import IsolationTable
 from memwatch_controller.store.metadata import Metadata
@@ -100,9 +100,7 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
         registry = Registry(metadata, _now, round(settings.heartbeat_seconds * 1000))
         await registry.load()
         stack.push_async_callback(registry.flush)
-        cluster = _cluster(settings)
-        if cluster is not None:
-            stack.push_async_callback(cluster.close)
+        cluster = _cluster(stack, settings)
         agents = AgentChannels(token, _agent_credentials(settings))
         stack.push_async_callback(agents.close)
         blobs = BlobStore.open(_blob_url(settings), settings.data_dir)
@@ -134,42 +132,40 @@ async def _parts(settings: Settings, ending: Ending) -> AsyncIterator[Parts]:
         )
         profile_table = ProfileTable(database)
         profiles = await _profiles(stack, settings, profile_table, blobs, agents, registry, slots)
-        findings = Findings(FindingTable(database), registry, _now)
-        await findings.load()
-        stack.push_async_callback(findings.flush)
-        at_work(stack, findings.run())
+        findings = await _findings(stack, database, registry)
         at_work(stack, registry.run())
-        upkeep = Upkeep(
-            metadata,
-            profile_table,
-            blobs,
-            snapshots,
-            agents,
-            registry.connected,
-            settings.keep,
-            _now,
-        )
+        connected, keep = registry.connected, settings.keep
+        upkeep = Upkeep(metadata, profile_table, blobs, snapshots, agents, connected, keep, _now)
         at_work(stack, upkeep.run())
         yield Parts(
-            settings,
-            token,
-            metadata,
-            registry,
-            blobs,
-            snapshots,
-            reports,
-            heaps,
-            sessions,
-            profiles,
-            findings,
-            upkeep,
-            counters,
-            Attachments(cluster, registry, agents.end, settings.attaching, _now),
-            cluster,
-            _injection(stack, cluster, settings.namespaces),
-            _left_alone(cluster),
-            _now,
+            settings=settings,
+            token=token,
+            metadata=metadata,
+            registry=registry,
+            blobs=blobs,
+            snapshots=snapshots,
+            reports=reports,
+            heaps=heaps,
+            sessions=sessions,
+            profiles=profiles,
+            findings=findings,
+            upkeep=upkeep,
+            counters=counters,
+            attachments=Attachments(cluster, registry, agents.end, settings.attaching, _now),
+            cluster=cluster,
+            injection=_injection(stack, cluster, settings.namespaces),
+            left_alone=_left_alone(cluster),
+            now=_now,
         )
+
+
+async def _findings(stack: AsyncExitStack, database: Database, registry: Registry) -> Findings:
+    """Findings, what stood taken up again."""
+    findings = Findings(FindingTable(database), registry, _now)
+    await findings.load()
+    stack.push_async_callback(findings.flush)
+    at_work(stack, findings.run())
+    return findings
 
 
 @asynccontextmanager
@@ -193,7 +189,7 @@ async def _alone(settings: Settings) -> AsyncIterator[Presence]:
         yield presence
 
 
-def _cluster(settings: Settings) -> Client | None:
+def _cluster(stack: AsyncExitStack, settings: Settings) -> Client | None:
     """The cluster that this controller works in; None where it is none, or is switched off.
 
     Raises:
@@ -204,7 +200,9 @@ def _cluster(settings: Settings) -> Client | None:
     if settings.cluster == "auto" and not cluster_config.is_pod(os.environ):
         return None
     source = "in-cluster" if settings.cluster == "auto" else settings.cluster
-    return Client(cluster_config.load(source, os.environ))
+    client = Client(cluster_config.load(source, os.environ))
+    stack.push_async_callback(client.close)
+    return client
 
 
 def _injection(
