@@ -1,4 +1,4 @@
-"""The flags that every command takes, before or after its name, and the shape of its help."""
+"""Flags that several commands take, those that every one does, and the shape of their help."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,6 +95,32 @@ def millis(bare_unit: str) -> Callable[[click.Context, click.Parameter, str | No
             raise click.BadParameter(str(error)) from None
 
     return parsed
+
+
+#: The server's own limit; a plan above it is refused here without a call.
+MAX_SNAPSHOTS = 100
+
+
+def course_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the flags that say when a capture's snapshots are taken."""
+    add_snapshots = click.option(
+        "--snapshots",
+        type=click.IntRange(2, MAX_SNAPSHOTS),
+        default=2,
+        show_default=True,
+        help="How many, evenly spaced.",
+    )
+    add_timeframe = click.option(
+        "-t",
+        "--timeframe",
+        type=click.UNPROCESSED,
+        callback=millis("m"),
+        default="5",
+        show_default=True,
+        metavar="TIME",
+        help="Time from first to last snapshot: 5 (minutes), 0.1, 30s, 5m, 2h, 1d.",
+    )
+    return add_timeframe(add_snapshots(function))
 
 
 class _Sectioned(click.Command):

@@ -8,7 +8,7 @@ import click
 
 from memwatchctl import app, durations, verdicts
 from memwatchctl.options import command as declare
-from memwatchctl.options import millis
+from memwatchctl.options import course_options
 
 if TYPE_CHECKING:
     from memwatch_proto.v1.clusters_pb2 import AttachAgentResponse
@@ -43,23 +43,7 @@ class Wish:
 @click.option(
     "--user", type=click.IntRange(min=0), help="User to run as; must be the service's own."
 )
-@click.option(
-    "-t",
-    "--timeframe",
-    type=click.UNPROCESSED,
-    callback=millis("m"),
-    default="5",
-    show_default=True,
-    metavar="TIME",
-    help="Time from first to last snapshot: 5 (minutes), 30s, 2h.",
-)
-@click.option(
-    "--snapshots",
-    type=click.IntRange(2, 100),
-    default=2,
-    show_default=True,
-    help="How many, evenly spaced.",
-)
+@course_options
 @click.option("--force", is_flag=True, help="Take them although the preflight says no.")
 @click.option("--keep", is_flag=True, help="Leave the agent there for other commands; no capture.")
 @click.option("--dry-run", is_flag=True, help="Show the change of the pod, and change nothing.")

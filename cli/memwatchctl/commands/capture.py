@@ -9,7 +9,7 @@ import click
 
 from memwatchctl import app, durations, images, isolating, verdicts
 from memwatchctl.options import command as declare
-from memwatchctl.options import millis
+from memwatchctl.options import course_options, millis
 
 if TYPE_CHECKING:
     from memwatch_proto.v1.sessions_pb2 import Session, SessionPlan
@@ -22,9 +22,6 @@ KINDS = ("heap",)
 WAYS = ("hook", "attach")
 PAUSES = ("auto", "never", "blocking")
 PICKS = ("oldest", "fattest", "newest", "all")
-
-#: The server's own limit; a plan above it is refused here without a call.
-MAX_SNAPSHOTS = 100
 
 
 @dataclass(frozen=True)
@@ -66,23 +63,7 @@ class Wish:
 
 @declare("capture", short_help="Snapshots before and after, and what grew.")
 @click.argument("target", required=False, default="")
-@click.option(
-    "-t",
-    "--timeframe",
-    type=click.UNPROCESSED,
-    callback=millis("m"),
-    default="5",
-    show_default=True,
-    metavar="TIME",
-    help="Time from first to last snapshot: 5 (minutes), 0.1, 30s, 5m, 2h, 1d.",
-)
-@click.option(
-    "--snapshots",
-    type=click.IntRange(2, MAX_SNAPSHOTS),
-    default=2,
-    show_default=True,
-    help="How many, evenly spaced.",
-)
+@course_options
 @click.option("--kind", type=click.Choice(KINDS), default="heap", help="What to take.")
 @click.option("--way", type=click.Choice(WAYS), help="How to take it; else the agent chooses.")
 @click.option("--force", is_flag=True, help="Take it although the preflight says no.")
