@@ -25,6 +25,7 @@ from memwatch_controller.cluster.errors import (
     ClusterNotFoundError,
 )
 from memwatch_controller.injection.certificates import Keeping, Kept, Pair, renewed
+from memwatch_controller.rounds import rounds
 
 #: How often the secret and the configuration are looked at.
 LOOK_SECONDS = 60.0
@@ -64,9 +65,8 @@ class Keeper:
 
     async def run(self) -> None:
         """Looks again and again."""
-        while True:
-            await self._sleep(LOOK_SECONDS)
-            await self._looked()
+        await self._sleep(LOOK_SECONDS)
+        await rounds("keep the webhook's certificate", self._looked, LOOK_SECONDS, self._sleep)
 
     async def look(self) -> None:
         """Renews what is due, tells the configuration, and writes the server's files.
